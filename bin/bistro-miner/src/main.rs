@@ -1,0 +1,2 @@
+//! bistro-miner
+fn main() {}

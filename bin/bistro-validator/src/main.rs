@@ -1,0 +1,2 @@
+//! bistro-validator
+fn main() {}

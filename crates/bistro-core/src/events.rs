@@ -1,0 +1,114 @@
+//! What a validator saw and decided, one record a fact. A line of the event log each; what is here suffices to recompute
+//! every verdict, score and weight (P7).
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Block, Hash, Hotkey, Uid};
+use crate::mechanism::{Candidate, Verdict};
+use crate::pages::PageId;
+use crate::skip::Skip;
+
+/// One record of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Milliseconds since the Unix epoch, for people; no decision rests on it.
+    pub time: u64,
+    /// The chain's head.
+    pub block: Block,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    /// The validator began, or went on after a restart.
+    Started {
+        /// Its version.
+        version: String,
+        /// Digest of the run's rules.
+        rules: Hash,
+        /// The master it starts from.
+        master_seq: u64,
+        /// Its hash.
+        master: Hash,
+    },
+    /// A miner's delta was passed over.
+    Skipped {
+        /// Whose.
+        uid: Uid,
+        /// Whose.
+        hotkey: Hotkey,
+        /// Which, where it got as far as a manifest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        object: Option<Hash>,
+        /// Why.
+        skip: Skip,
+    },
+    /// A miner's delta was judged.
+    Judged(Box<Judged>),
+    /// A master was published.
+    Published {
+        /// Its number.
+        seq: u64,
+        /// Its hash.
+        hash: Hash,
+    },
+    /// A master of another validator was followed.
+    Followed {
+        /// Its publisher.
+        hotkey: Hotkey,
+        /// Its number.
+        seq: u64,
+        /// Its hash.
+        hash: Hash,
+    },
+    /// Weights were set on the chain.
+    WeightsSet {
+        /// 16-bit weights by uid.
+        weights: Vec<(Uid, u16)>,
+    },
+    /// Weights were refused, or could not be sent.
+    WeightsRefused {
+        /// The chain's name of the refusal.
+        name: String,
+        /// In words.
+        message: String,
+    },
+}
+
+/// Everything that a verdict rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judged {
+    /// Whose delta.
+    pub uid: Uid,
+    /// Whose delta.
+    pub hotkey: Hotkey,
+    /// Which.
+    pub object: Hash,
+    /// The master it was made from.
+    pub base_seq: u64,
+    /// The master it was added to.
+    pub master_seq: u64,
+    /// Local pages drawn.
+    pub local_pages: Vec<PageId>,
+    /// Global pages drawn.
+    pub global_pages: Vec<PageId>,
+    /// Loss on the local pages with the best candidate, nats a token.
+    pub local_loss: f64,
+    /// Loss on the global pages with the best candidate.
+    pub global_loss: f64,
+    /// The master's own loss on the global pages, where the rule asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master_loss: Option<f64>,
+    /// Global loss for each factor.
+    pub candidates: Vec<Candidate>,
+    /// The loss to get below, where the rule has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_loss: Option<f64>,
+    /// What became of it.
+    pub verdict: Verdict,
+}

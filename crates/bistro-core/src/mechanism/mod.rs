@@ -1,0 +1,17 @@
+//! Who is paid, and which delta is kept. Pure: block numbers, losses and random draws come in as arguments.
+//!
+//! - [`moving_average`]: the average that forgets by blocks, not by samples.
+//! - [`scores`]: both averages of each hotkey.
+//! - [`weights`]: softmax over those observed, and the chain's 16-bit scale.
+//! - [`acceptance`]: whether a delta stays in the master: the README's rule, or the paired one.
+//! - [`selection`]: whose turn it is.
+
+pub mod acceptance;
+pub mod moving_average;
+pub mod scores;
+pub mod selection;
+pub mod weights;
+
+pub use acceptance::{Acceptance, AcceptanceRules, Candidate, Verdict};
+pub use moving_average::MovingAverage;
+pub use scores::{Score, Scores, ScoringRules};

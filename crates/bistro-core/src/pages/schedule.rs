@@ -1,0 +1,77 @@
+//! Local pages of (block, uid), bit for bit the original's, and global pages.
+//!
+//! A miner's pages are one endless fixed sequence: numpy's `default_rng(uid)`, one 64-bit draw a page (low half the config,
+//! high half the row). At block `b` the validator's window is pages `b · speed ..` and the miner's lies
+//! `look_ahead` pages further on, so that it trains on what it will be judged on next.
+
+use rand::{Rng, RngExt as _};
+use serde::{Deserialize, Serialize};
+
+use super::{DatasetIndex, numpy::DefaultRng};
+use crate::ids::{Block, Uid};
+
+/// One page: `rows_per_page` rows of a config, from `row` on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PageId {
+    /// Config name.
+    pub config: String,
+    /// Split.
+    pub split: String,
+    /// First row.
+    pub row: u64,
+}
+
+/// How the window of local pages moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Pages in the window. The original's is 100.
+    pub pages: u64,
+    /// Pages by which it slides each block. The original's is 4.
+    pub pages_per_block: u64,
+    /// Pages by which the miner looks ahead of the validator. The original's is 100: exactly the next window.
+    pub look_ahead: u64,
+}
+
+impl Window {
+    /// The pages on which a validator judges `uid` at `block`.
+    pub fn judged(&self, index: &DatasetIndex, block: Block, uid: Uid) -> Vec<PageId> {
+        self.from(index, self.offset(block), uid)
+    }
+
+    /// The pages on which the miner `uid` trains at `block`.
+    pub fn trained(&self, index: &DatasetIndex, block: Block, uid: Uid) -> Vec<PageId> {
+        self.from(index, self.offset(block) + u128::from(self.look_ahead), uid)
+    }
+
+    fn offset(&self, block: Block) -> u128 {
+        u128::from(block.0) * u128::from(self.pages_per_block)
+    }
+
+    fn from(&self, index: &DatasetIndex, offset: u128, uid: Uid) -> Vec<PageId> {
+        local_pages(index, uid, offset, usize::try_from(self.pages).unwrap_or(usize::MAX))
+    }
+}
+
+/// Pages `offset .. offset + count` of `uid`'s sequence. `index` has passed [`DatasetIndex::check`].
+pub fn local_pages(index: &DatasetIndex, uid: Uid, offset: u128, count: usize) -> Vec<PageId> {
+    let mut rng = DefaultRng::new(u32::from(uid.0));
+    rng.advance(offset);
+    std::iter::repeat_with(|| draw(index, |range| u64::from(rng.below(u32::try_from(range).unwrap_or(u32::MAX)))))
+        .take(count)
+        .collect()
+}
+
+/// A page drawn uniformly (config first, then row) from the whole dataset.
+pub fn global_page(index: &DatasetIndex, rng: &mut impl Rng) -> PageId {
+    draw(index, |range| rng.random_range(0..range.max(1)))
+}
+
+/// One page by `below(range)`: the last row of a config and those of its last page are never a first row, as in the
+/// original's `integers(0, num_rows - 1 - 100)`.
+fn draw(index: &DatasetIndex, mut below: impl FnMut(u64) -> u64) -> PageId {
+    let config = &index.configs[below(index.configs.len() as u64) as usize];
+    let row = below(config.rows.saturating_sub(1 + index.rows_per_page));
+    PageId { config: config.name.clone(), split: config.split.clone(), row }
+}

@@ -1,0 +1,267 @@
+//! Everything that miners and validators must agree on, in one document with a digest. The publishing validator puts it
+//! into its bucket; a miner takes its rules from there.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Hash, NetUid};
+use crate::mechanism::{AcceptanceRules, ScoringRules};
+use crate::pages::{DatasetIndex, Window};
+use crate::protocol::Encoding;
+
+/// Largest rules document that is read, bytes.
+pub const MAX_RULES_BYTES: u64 = 1024 * 1024;
+
+/// The mechanism's numbers: what `config/rules/*.toml` hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mechanism {
+    /// Losses to scores.
+    pub scoring: ScoringRules,
+    /// The window of local pages.
+    pub window: Window,
+    /// What an evaluation reads.
+    pub evaluation: EvaluationRules,
+    /// Which delta is kept.
+    pub acceptance: AcceptanceRules,
+    /// Which deltas are looked at.
+    pub deltas: DeltaRules,
+    /// What a miner does.
+    pub miner: MinerRules,
+}
+
+/// What one evaluation reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationRules {
+    /// Local pages drawn from the miner's window. The original's is 1.
+    pub local_pages: usize,
+    /// Global pages. The original's is 1.
+    pub global_pages: usize,
+}
+
+/// Bounds on a delta.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeltaRules {
+    /// Encodings that are read.
+    pub encodings: Vec<Encoding>,
+    /// Largest norm of a delta, as a share of the master's norm.
+    pub max_norm_ratio: f64,
+    /// How many masters ago a delta's base may be.
+    pub max_base_age: u64,
+}
+
+/// What a miner does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MinerRules {
+    /// Pages between two uploads. The original's is 1.
+    pub pages_per_epoch: usize,
+    /// What becomes of unmerged work at a new master.
+    pub on_new_master: OnNewMaster,
+}
+
+/// What becomes of a miner's unmerged work at a new master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNewMaster {
+    /// It is thrown away, and the optimizer starts anew: the original's.
+    Reset,
+    /// The model moves by what the master moved, less its own accepted part, and goes on.
+    Rebase,
+}
+
+/// The whole document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// Version of this document's form: 1.
+    pub version: u32,
+    /// Subnet.
+    pub netuid: NetUid,
+    /// The model's `config.json` as Hugging Face writes it. Opaque here; checked by whoever builds the model.
+    pub model: serde_json::Value,
+    /// Name of the tokenizer: `gpt2`.
+    pub tokenizer: String,
+    /// Tokens of a sequence.
+    pub sequence_length: usize,
+    /// The dataset, pinned.
+    pub dataset: DatasetIndex,
+    /// The mechanism's numbers.
+    pub mechanism: Mechanism,
+}
+
+/// What is wrong with a set of rules.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RulesError {
+    /// Not such a document.
+    #[error("not a rules document: {0}")]
+    Form(String),
+    /// A number outside its bounds.
+    #[error("rule `{0}` {1}")]
+    Bounds(&'static str, String),
+}
+
+/// Both rule files that ship with the programs: name, text.
+pub const SHIPPED: [(&str, &str); 2] = [
+    ("readme", include_str!("../../../config/rules/readme.toml")),
+    ("recommended", include_str!("../../../config/rules/recommended.toml")),
+];
+
+impl Mechanism {
+    /// Reads a file of `config/rules/`, and checks it.
+    pub fn from_toml(text: &str) -> Result<Self, RulesError> {
+        let mechanism: Self = toml::from_str(text).map_err(|e| RulesError::Form(e.to_string()))?;
+        mechanism.check()?;
+        Ok(mechanism)
+    }
+
+    /// Checks every number's bounds: the document may be a stranger's.
+    pub fn check(&self) -> Result<(), RulesError> {
+        let within = |name, value: f64, low: f64, high: f64| {
+            let ok = value >= low && value <= high;
+            let fault = || RulesError::Bounds(name, format!("is {value}, it must lie between {low} and {high}"));
+            if ok { Ok(()) } else { Err(fault()) }
+        };
+        within("scoring.temperature", self.scoring.temperature, 0.0, 1e6)?;
+        within("scoring.local_share", self.scoring.local_share, 0.0, 1.0)?;
+        within("scoring.base_alpha", self.scoring.base_alpha, 0.0, 1.0)?;
+        within("window.pages", self.window.pages as f64, 1.0, 10_000.0)?;
+        within("window.pages_per_block", self.window.pages_per_block as f64, 0.0, 10_000.0)?;
+        within("window.look_ahead", self.window.look_ahead as f64, 0.0, 1e6)?;
+        within("evaluation.local_pages", self.evaluation.local_pages as f64, 1.0, 64.0)?;
+        within("evaluation.global_pages", self.evaluation.global_pages as f64, 1.0, 64.0)?;
+        within("miner.pages_per_epoch", self.miner.pages_per_epoch as f64, 1.0, 10_000.0)?;
+        within("deltas.max_norm_ratio", self.deltas.max_norm_ratio, 1e-9, 1e6)?;
+        within("deltas.max_base_age", self.deltas.max_base_age as f64, 0.0, crate::protocol::MAX_CHAIN as f64)?;
+        within("deltas.encodings", self.deltas.encodings.len() as f64, 1.0, 16.0)?;
+        match &self.acceptance {
+            AcceptanceRules::Readme { threshold_factor } => {
+                within("acceptance.threshold_factor", *threshold_factor, 0.0, 2.0)
+            }
+            AcceptanceRules::Paired { scales, margin } => {
+                within("acceptance.scales", scales.len() as f64, 1.0, 16.0)?;
+                within("acceptance.margin", *margin, 0.0, 10.0)?;
+                scales.iter().try_for_each(|s| within("acceptance.scales", f64::from(*s), 1e-6, 100.0))
+            }
+        }
+    }
+}
+
+impl Rules {
+    /// The document as it is published; its BLAKE3 is the run's digest.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).unwrap_or_default()
+    }
+
+    /// The digest that every manifest of the run names.
+    pub fn digest(&self) -> Hash {
+        Hash::of(&self.to_json())
+    }
+
+    /// Reads a stranger's document and checks all bounds except the model's.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, RulesError> {
+        let rules: Self = serde_json::from_slice(bytes).map_err(|e| RulesError::Form(e.to_string()))?;
+        rules.check()?;
+        Ok(rules)
+    }
+
+    /// Checks all bounds except the model's.
+    pub fn check(&self) -> Result<(), RulesError> {
+        if self.version != 1 {
+            let found = format!("is {}; this program knows version 1", self.version);
+            return Err(RulesError::Bounds("version", found));
+        }
+        if !(2..=131_072).contains(&self.sequence_length) {
+            let found = format!("is {}, it must lie between 2 and 131072", self.sequence_length);
+            return Err(RulesError::Bounds("sequence_length", found));
+        }
+        self.dataset.check().map_err(|e| RulesError::Bounds("dataset", e.to_string()))?;
+        self.mechanism.check()
+    }
+
+    /// Where `self` and `other` differ, as `path: ours → theirs` lines; empty if they agree.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let value = |rules: &Self| serde_json::to_value(rules).unwrap_or_default();
+        let mut lines = Vec::new();
+        collect_differences("", &value(self), &value(other), &mut lines);
+        lines
+    }
+}
+
+fn collect_differences(path: &str, a: &serde_json::Value, b: &serde_json::Value, lines: &mut Vec<String>) {
+    use serde_json::Value::Object;
+    if let (Object(a), Object(b)) = (a, b) {
+        let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        for name in names {
+            let null = &serde_json::Value::Null;
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            collect_differences(&path, a.get(name).unwrap_or(null), b.get(name).unwrap_or(null), lines);
+        }
+    } else if a != b {
+        let short = |v: &serde_json::Value| v.to_string().chars().take(120).collect::<String>();
+        lines.push(format!("{path}: {} → {}", short(a), short(b)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::Config;
+
+    fn rules(name: &str) -> Rules {
+        let (_, text) = SHIPPED.iter().find(|(n, _)| *n == name).unwrap();
+        Rules {
+            version: 1,
+            netuid: NetUid(212),
+            model: serde_json::json!({"hidden_size": 128}),
+            tokenizer: "gpt2".into(),
+            sequence_length: 256,
+            dataset: DatasetIndex {
+                dataset: "test".into(),
+                rows_per_page: 8,
+                content: None,
+                configs: vec![Config { name: "a".into(), split: "train".into(), rows: 100 }],
+            },
+            mechanism: Mechanism::from_toml(text).unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_readme_file_has_the_originals_numbers() {
+        let m = rules("readme").mechanism;
+        assert_eq!((m.window.pages, m.window.pages_per_block, m.window.look_ahead), (100, 4, 100));
+        assert_eq!((m.evaluation.local_pages, m.evaluation.global_pages, m.miner.pages_per_epoch), (1, 1, 1));
+        assert_eq!(m.acceptance, AcceptanceRules::Readme { threshold_factor: 0.999 });
+        assert_eq!(m.miner.on_new_master, OnNewMaster::Reset);
+        assert_eq!(m.scoring.temperature.to_bits(), 5.0_f64.to_bits());
+    }
+
+    #[test]
+    fn a_document_survives_its_bytes_and_names_its_differences() {
+        let (ours, mut theirs) = (rules("recommended"), rules("recommended"));
+        assert_eq!(Rules::from_json(&ours.to_json()).unwrap(), ours);
+        theirs.mechanism.scoring.temperature = 7.0;
+        theirs.sequence_length = 512;
+        let lines = ours.differences(&theirs);
+        assert_eq!(lines, ["mechanism.scoring.temperature: 5.0 → 7.0", "sequence_length: 256 → 512"]);
+        assert_ne!(ours.digest(), theirs.digest());
+    }
+
+    #[test]
+    fn numbers_out_of_bounds_are_refused_by_name() {
+        type Damage = fn(&mut Rules);
+        let damages: [(&str, Damage); 5] = [
+            ("scoring.temperature", |r| r.mechanism.scoring.temperature = f64::NAN),
+            ("window.pages", |r| r.mechanism.window.pages = u64::MAX),
+            ("evaluation.global_pages", |r| r.mechanism.evaluation.global_pages = 0),
+            ("sequence_length", |r| r.sequence_length = 1),
+            ("dataset", |r| r.dataset.configs[0].rows = 9),
+        ];
+        for (name, damage) in damages {
+            let mut broken = rules("readme");
+            damage(&mut broken);
+            assert!(matches!(broken.check(), Err(RulesError::Bounds(n, _)) if n == name), "{name} passed");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Buckets, real and fake, behind the two ports of `bistro-core`: one's own bucket with credentials, everybody else's
+//! anonymously.
+//!
+//! What a stranger's bucket can do to a reader is bounded in [`S3PublicBuckets`]: a cap on the size, a deadline, a least
+//! throughput, and no credentials to steal. What a reader of *our* bucket sees is never torn: objects are immutable, and the
+//! small pointers to them are replaced whole.
+//!
+//! # Layout
+//! - [`config`]: where buckets are; the AWS clients, built the same way for both ports.
+//! - [`own`]: one's own bucket ([`S3OwnBucket`]), with `multipart` for large objects.
+//! - [`public`]: others' buckets ([`S3PublicBuckets`]).
+//! - `body`: reads a response within [`bistro_core::ports::ReadLimits`].
+//! - [`error`]: the named outcomes, and what the AWS SDK's errors mean.
+//! - [`fake`]: buckets in memory ([`FakeBuckets`]) for tests of the loops.
+//! - [`conformance`]: what every pair of implementations must do.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod conformance;
+pub mod error;
+pub mod fake;
+pub mod own;
+
+pub use error::StorageError;
+pub use fake::{FakeBuckets, FakeOwnBucket};
