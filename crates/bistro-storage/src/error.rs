@@ -1,0 +1,241 @@
+//! The named outcomes of storage. Each message says what failed, where, and how to mend it.
+
+use std::fmt;
+use std::time::Duration;
+
+use bistro_core::ports::{BucketAddress, PortError, Retry};
+
+/// What was being done to which object, as messages name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `reading`, `writing`, `listing`, `deleting`.
+    pub verb: &'static str,
+    /// The bucket.
+    pub bucket: BucketAddress,
+    /// The object's key, or the listed prefix.
+    pub key: String,
+}
+
+impl Place {
+    fn new(verb: &'static str, bucket: &BucketAddress, key: &str) -> Self {
+        Self { verb, bucket: bucket.clone(), key: key.to_owned() }
+    }
+
+    /// While reading an object.
+    pub fn reading(bucket: &BucketAddress, key: &str) -> Self {
+        Self::new("reading", bucket, key)
+    }
+
+    /// While writing an object.
+    pub fn writing(bucket: &BucketAddress, key: &str) -> Self {
+        Self::new("writing", bucket, key)
+    }
+
+    /// While listing the names under a prefix.
+    pub fn listing(bucket: &BucketAddress, prefix: &str) -> Self {
+        Self::new("listing", bucket, prefix)
+    }
+
+    /// While deleting an object.
+    pub fn deleting(bucket: &BucketAddress, key: &str) -> Self {
+        Self::new("deleting", bucket, key)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` in bucket `{}`", self.verb, self.key, self.bucket)
+    }
+}
+
+/// Why a bucket did not do what was asked. The names of the variants are the `name` of the [`PortError`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StorageError {
+    /// No bucket of that name at this endpoint.
+    #[error("{0}: there is no such bucket. Check its name, and AWS_ENDPOINT_URL if it is not on AWS")]
+    NoSuchBucket(Place),
+    /// Refused. On AWS a stranger also gets this for an object that does not exist.
+    #[error(
+        "{at}: access denied ({code}). For one's own bucket check the access key and its rights; \
+         a stranger's object is missing or not public"
+    )]
+    AccessDenied {
+        /// Where.
+        at: Place,
+        /// The server's code: `AccessDenied`, `SignatureDoesNotMatch`, `InvalidAccessKeyId`.
+        code: String,
+    },
+    /// No credentials to sign with.
+    #[error("{at}: no credentials ({why}). Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")]
+    NoCredentials {
+        /// Where.
+        at: Place,
+        /// What the credential chain said.
+        why: String,
+    },
+    /// The bucket lies in another region.
+    #[error("{at}: the bucket is in {}. Set AWS_REGION to it; on the chain, commit `NAME@REGION`",
+        .wanted.as_deref().map_or_else(|| "another region".to_owned(), |r| format!("region `{r}`")))]
+    WrongRegion {
+        /// Where.
+        at: Place,
+        /// The region that the server named.
+        wanted: Option<String>,
+    },
+    /// The server points to somewhere else. Never followed: only the configured endpoint is asked.
+    #[error("{at}: the server answered with a redirect ({status}), which is not followed. Check AWS_ENDPOINT_URL")]
+    Redirect {
+        /// Where.
+        at: Place,
+        /// 3xx.
+        status: u16,
+    },
+    /// Longer than the cap known beforehand.
+    #[error("{at}: the object is longer than the {max_bytes} bytes it may have{}",
+        .stated.map_or_else(String::new, |n| format!(" (it has {n})")))]
+    TooLarge {
+        /// Where.
+        at: Place,
+        /// The cap.
+        max_bytes: u64,
+        /// The length that the server stated; absent if the body ran over the cap.
+        stated: Option<u64>,
+    },
+    /// The body came slower than the least throughput, or not at all.
+    #[error("{at}: {bytes} bytes in {elapsed:.1?} is slower than {min_bytes_per_second} bytes a second: given up")]
+    TooSlow {
+        /// Where.
+        at: Place,
+        /// Bytes of the body so far.
+        bytes: u64,
+        /// Since the request.
+        elapsed: Duration,
+        /// The least average.
+        min_bytes_per_second: u64,
+    },
+    /// Not done within the deadline.
+    #[error("{at}: not done within {after:.1?}: given up")]
+    Deadline {
+        /// Where.
+        at: Place,
+        /// The deadline.
+        after: Duration,
+    },
+    /// The body ended early.
+    #[error("{at}: the body broke off after {bytes} bytes ({why})")]
+    Truncated {
+        /// Where.
+        at: Place,
+        /// Bytes of the body that came.
+        bytes: u64,
+        /// What the connection said.
+        why: String,
+    },
+    /// The clocks of this machine and of the server differ by more than signatures allow (15 minutes).
+    #[error("{0}: this machine's clock differs too much from the server's. Set it right (NTP)")]
+    ClockSkew(Place),
+    /// No connection, or it broke before an answer.
+    #[error("{at}: the server cannot be reached ({why}). Check the network and AWS_ENDPOINT_URL")]
+    Unreachable {
+        /// Where.
+        at: Place,
+        /// What the connection said.
+        why: String,
+    },
+    /// Any other answer of the server.
+    #[error("{at}: the server answered {status} {code}")]
+    Server {
+        /// Where.
+        at: Place,
+        /// HTTP status.
+        status: u16,
+        /// The server's code (`SlowDown`, `InternalError`), empty if it gave none.
+        code: String,
+    },
+    /// The answer is no S3 answer.
+    #[error("{at}: the answer is not S3's ({why}). Check AWS_ENDPOINT_URL")]
+    Malformed {
+        /// Where.
+        at: Place,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An object whose name belongs to its content exists with another length.
+    #[error(
+        "{at}: the object exists with {found} bytes instead of {expected}. Delete it: something else wrote that name"
+    )]
+    Conflict {
+        /// Where.
+        at: Place,
+        /// Length of ours.
+        expected: u64,
+        /// Length of what is there.
+        found: u64,
+    },
+}
+
+impl StorageError {
+    /// The variant's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NoSuchBucket(_) => "NoSuchBucket",
+            Self::AccessDenied { .. } => "AccessDenied",
+            Self::NoCredentials { .. } => "NoCredentials",
+            Self::WrongRegion { .. } => "WrongRegion",
+            Self::Redirect { .. } => "Redirect",
+            Self::TooLarge { .. } => "TooLarge",
+            Self::TooSlow { .. } => "TooSlow",
+            Self::Deadline { .. } => "Deadline",
+            Self::Truncated { .. } => "Truncated",
+            Self::ClockSkew(_) => "ClockSkew",
+            Self::Unreachable { .. } => "Unreachable",
+            Self::Server { .. } => "Server",
+            Self::Malformed { .. } => "Malformed",
+            Self::Conflict { .. } => "Conflict",
+        }
+    }
+
+    /// Whether trying again can help. What the network or a busy server did may pass; what a name, a key or an object is,
+    /// stays.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::TooSlow { .. } | Self::Deadline { .. } | Self::Truncated { .. } | Self::Unreachable { .. } => {
+                Retry::Soon
+            }
+            Self::Server { status, .. } if *status >= 500 || matches!(status, 408 | 409 | 429) => Retry::Soon,
+            _ => Retry::Never,
+        }
+    }
+}
+
+impl From<StorageError> for PortError {
+    fn from(error: StorageError) -> Self {
+        Self { name: error.name().to_owned(), message: error.to_string(), retry: error.retry() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at() -> Place {
+        Place { verb: "reading", bucket: BucketAddress::parse("shop").unwrap(), key: "a/b".into() }
+    }
+
+    #[test]
+    fn a_port_error_carries_name_place_and_remedy() {
+        let error = PortError::from(StorageError::WrongRegion { at: at(), wanted: Some("eu-west-1".into()) });
+        assert_eq!((error.name.as_str(), error.retry), ("WrongRegion", Retry::Never));
+        for part in ["reading `a/b` in bucket `shop`", "region `eu-west-1`", "AWS_REGION"] {
+            assert!(error.message.contains(part), "`{}` lacks `{part}`", error.message);
+        }
+    }
+
+    #[test]
+    fn only_passing_faults_are_worth_repeating() {
+        let server = |status| StorageError::Server { at: at(), status, code: String::new() }.retry();
+        assert_eq!([server(503), server(500), server(429)], [Retry::Soon; 3]);
+        assert_eq!([server(400), server(501 - 100)], [Retry::Never; 2]);
+        assert_eq!(StorageError::NoSuchBucket(at()).retry(), Retry::Never);
+    }
+}
