@@ -1,8 +1,12 @@
 //! The named outcomes of storage. Each message says what failed, where, and how to mend it.
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use bistro_core::ports::{BucketAddress, PortError, Retry};
 
 /// What was being done to which object, as messages name it.
@@ -214,9 +218,128 @@ impl From<StorageError> for PortError {
     }
 }
 
+/// What a failed call of the SDK means.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// HTTP status, if an answer came.
+    pub status: Option<u16>,
+    /// The server's code, empty if it gave none.
+    pub code: String,
+    /// The outcome.
+    pub error: StorageError,
+}
+
+impl Refusal {
+    /// The object that is not there is not an error; all else is.
+    pub(crate) fn absent_is_none<T>(self) -> Result<Option<T>, StorageError> {
+        let absent = self.status == Some(404) && !matches!(self.error, StorageError::NoSuchBucket(_));
+        if absent { Ok(None) } else { Err(self.error) }
+    }
+}
+
+/// What a failed call of the SDK means.
+pub(crate) fn refusal<E>(at: &Place, error: &SdkError<E>) -> Refusal
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let Some(response) = error.raw_response() else {
+        return Refusal { status: None, code: String::new(), error: without_answer(at, error) };
+    };
+    let status = response.status().as_u16();
+    let metadata = error.as_service_error().map(ProvideErrorMetadata::meta);
+    let code = tidy(metadata.and_then(|m| m.code()).unwrap_or_default());
+    let message = metadata.and_then(|m| m.message()).unwrap_or_default();
+    let error = if response.status().is_success() {
+        StorageError::Malformed { at: at.clone(), why: tidy(&innermost(error)) }
+    } else {
+        answered(at, status, &code, region_of(response, message))
+    };
+    Refusal { status: Some(status), code, error }
+}
+
+/// The meaning of an answer that is not a success.
+fn answered(at: &Place, status: u16, code: &str, wanted: Option<String>) -> StorageError {
+    let at = at.clone();
+    match (status, code) {
+        (_, "NoSuchBucket") => StorageError::NoSuchBucket(at),
+        (_, "RequestTimeTooSkewed") => StorageError::ClockSkew(at),
+        (
+            _,
+            "PermanentRedirect"
+            | "TemporaryRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException",
+        ) => StorageError::WrongRegion { at, wanted },
+        (300..=399, _) if wanted.is_some() => StorageError::WrongRegion { at, wanted },
+        (300..=399, _) => StorageError::Redirect { at, status },
+        (401 | 403, _) | (400, "ExpiredToken" | "InvalidToken") => {
+            let code = if code.is_empty() { status.to_string() } else { code.to_owned() };
+            StorageError::AccessDenied { at, code }
+        }
+        _ => StorageError::Server { at, status, code: code.to_owned() },
+    }
+}
+
+/// The region that an answer names for a bucket: in a header, or in words (`expecting 'eu-west-1'`).
+fn region_of(response: &HttpResponse, message: &str) -> Option<String> {
+    let in_words =
+        message.split_once("expecting '").and_then(|(_, rest)| rest.split_once('\'')).map(|(region, _)| region);
+    let region = response.headers().get("x-amz-bucket-region").or(in_words)?;
+    // A server's text becomes part of a host name here, so it passes the same gate as a stranger's.
+    BucketAddress::parse(&format!("any@{region}")).ok()?.region
+}
+
+/// The meaning of a call that got no answer.
+fn without_answer<E: Error + 'static>(at: &Place, error: &SdkError<E>) -> StorageError {
+    let at = at.clone();
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if current.is::<CredentialsError>() {
+            return StorageError::NoCredentials { at, why: tidy(&innermost(current)) };
+        }
+        cause = current.source();
+    }
+    StorageError::Unreachable { at, why: tidy(&innermost(error)) }
+}
+
+/// The text of the last cause: the SDK's own words say only that something failed.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+/// A server's text, fit for a log: printable ASCII, at most 120 characters.
+pub(crate) fn tidy(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(120).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_s_region_is_believed_only_if_it_can_be_one() {
+        let named = |header: Option<&'static str>, message: &str| {
+            let mut response = HttpResponse::new(301.try_into().unwrap(), aws_sdk_s3::primitives::SdkBody::empty());
+            if let Some(region) = header {
+                response.headers_mut().insert("x-amz-bucket-region", region);
+            }
+            region_of(&response, message)
+        };
+        assert_eq!(named(Some("eu-west-1"), ""), Some("eu-west-1".into()));
+        assert_eq!(named(None, "the region 'a' is wrong; expecting 'eu-west-1'"), Some("eu-west-1".into()));
+        assert_eq!(named(Some("evil.example/"), ""), None);
+        assert_eq!(named(None, "no region at all"), None);
+    }
+
+    #[test]
+    fn a_server_s_words_cannot_forge_a_log_line() {
+        assert_eq!(tidy("Slow\nDown\u{1b}[31m é"), "SlowDown[31m ");
+        assert_eq!(tidy(&"x".repeat(1000)).len(), 120);
+    }
 
     fn at() -> Place {
         Place { verb: "reading", bucket: BucketAddress::parse("shop").unwrap(), key: "a/b".into() }

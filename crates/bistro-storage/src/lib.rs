@@ -16,10 +16,17 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod body;
+pub mod config;
 pub mod conformance;
 pub mod error;
 pub mod fake;
+mod multipart;
 pub mod own;
+pub mod public;
 
+pub use config::{Credentials, S3Config};
 pub use error::StorageError;
 pub use fake::{FakeBuckets, FakeOwnBucket};
+pub use own::S3OwnBucket;
+pub use public::S3PublicBuckets;
