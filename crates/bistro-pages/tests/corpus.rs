@@ -1,0 +1,244 @@
+//! Folders as datasets, on a real disk.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bistro_core::pages::{DatasetIndex, PageId};
+use bistro_core::ports::{Pages, PortError, Retry};
+use bistro_core::tokens::TokenBatch;
+use bistro_pages::corpus::{CONFIG, SPLIT};
+use bistro_pages::{Corpus, CorpusOptions, CorpusPages, PageOptions, PagesError, Prefetch, Tokenizer, open, pack};
+use tempfile::TempDir;
+
+const OPTIONS: CorpusOptions = CorpusOptions { rows_per_page: 3, row_bytes: 64 };
+
+fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    dir
+}
+
+fn speech(words: usize, seed: usize) -> String {
+    let word =
+        |i: usize| ["we", "the", "people", "of", "union,", "free.", "state\n", "order"][(i * i + seed * 7 + i / 3) % 8];
+    (0..words).map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn speeches() -> TempDir {
+    let (a, b, c) = (speech(200, 1), speech(150, 2), speech(180, 3));
+    folder(&[("b.txt", b.as_bytes()), ("a.txt", a.as_bytes()), ("sub/c.txt", c.as_bytes()), ("notes.md", b"# no")])
+}
+
+fn page(row: u64) -> PageId {
+    PageId { config: CONFIG.into(), split: SPLIT.into(), row }
+}
+
+fn open_error(dir: &Path, options: CorpusOptions) -> PagesError {
+    Corpus::open(dir, options).err().unwrap()
+}
+
+#[test]
+fn rows_are_the_files_in_the_order_of_their_paths() {
+    let corpus = Corpus::open(speeches().path(), OPTIONS).unwrap();
+    let rows: Vec<_> = (0..corpus.rows()).map(|i| corpus.row(i).unwrap()).collect();
+    assert_eq!(rows.concat(), speech(200, 1) + &speech(150, 2) + &speech(180, 3));
+    let first_end = speech(200, 1).len();
+    let ends: Vec<_> = rows
+        .iter()
+        .scan(0, |end, row| {
+            *end += row.len();
+            Some(*end)
+        })
+        .collect();
+    assert!(ends.contains(&first_end), "a row runs from one file into the next");
+    assert!(corpus.row(corpus.rows()).is_none());
+    assert_eq!(corpus.index().configs[0].rows, corpus.rows() as u64);
+}
+
+#[test]
+fn the_index_follows_from_names_and_contents_alone() {
+    let digest = |dir: &TempDir, options| Corpus::open(dir.path(), options).unwrap().index().digest();
+    let original = digest(&speeches(), OPTIONS);
+    assert_eq!(digest(&speeches(), OPTIONS), original, "another place, the same files");
+
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 4] = [
+        ("one byte", |dir| {
+            let path = dir.join("sub/c.txt");
+            let mut bytes = std::fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        }),
+        ("a name", |dir| std::fs::rename(dir.join("a.txt"), dir.join("aa.txt")).unwrap()),
+        ("a border between files", |dir| {
+            let (a, b) = (dir.join("a.txt"), dir.join("b.txt"));
+            let (mut text, rest) = (std::fs::read_to_string(&a).unwrap(), std::fs::read_to_string(&b).unwrap());
+            text.push_str(&rest[..1]);
+            std::fs::write(a, text).unwrap();
+            std::fs::write(b, &rest[1..]).unwrap();
+        }),
+        ("an empty file", |dir| std::fs::write(dir.join("z.txt"), "").unwrap()),
+    ];
+    for (what, change) in changes {
+        let dir = speeches();
+        change(dir.path());
+        assert_ne!(digest(&dir, OPTIONS), original, "{what}");
+    }
+    assert_ne!(digest(&speeches(), CorpusOptions { row_bytes: 65, ..OPTIONS }), original);
+    let notes = speeches();
+    std::fs::write(notes.path().join("notes.md"), "other").unwrap();
+    assert_eq!(digest(&notes, OPTIONS), original, "only .txt files count");
+}
+
+#[test]
+fn the_index_tells_nothing_of_the_machine() {
+    let dir = speeches();
+    let corpus = Corpus::open(dir.path(), OPTIONS).unwrap();
+    let json = serde_json::to_string(corpus.index()).unwrap();
+    assert!(!json.contains(dir.path().file_name().unwrap().to_str().unwrap()), "{json}");
+}
+
+#[test]
+fn what_is_no_corpus_is_named() {
+    let missing = speeches().path().join("nowhere");
+    assert!(matches!(open_error(&missing, OPTIONS), PagesError::NoFolder(path) if path == missing));
+    let dir = folder(&[("notes.md", b"text")]);
+    assert!(matches!(open_error(dir.path(), OPTIONS), PagesError::NoText(_)));
+    let dir = folder(&[("a.txt", b" \n "), ("b.txt", b"")]);
+    assert!(matches!(open_error(dir.path(), OPTIONS), PagesError::NoText(_)));
+    let dir = folder(&[("ok.txt", b"fine"), ("sub/bad.txt", b"caf\xe9 au lait")]);
+    let error = open_error(dir.path(), OPTIONS);
+    assert!(matches!(&error, PagesError::NotUtf8 { file, offset: 3 } if file.ends_with("sub/bad.txt")), "{error}");
+    let dir = folder(&[("a.txt", b"too little")]);
+    let error = open_error(dir.path(), OPTIONS);
+    assert!(matches!(error, PagesError::TooSmall { .. }) && error.to_string().contains("has 1 rows"), "{error}");
+    for options in [CorpusOptions { rows_per_page: 0, ..OPTIONS }, CorpusOptions { row_bytes: 3, ..OPTIONS }] {
+        assert!(matches!(open_error(speeches().path(), options), PagesError::Option { .. }));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_back_does_not_trap_the_walk() {
+    let dir = speeches();
+    let rows = Corpus::open(dir.path(), OPTIONS).unwrap().rows();
+    std::os::unix::fs::symlink(dir.path(), dir.path().join("sub/up")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("gone"), dir.path().join("gone.txt")).unwrap();
+    assert_eq!(Corpus::open(dir.path(), OPTIONS).unwrap().rows(), rows);
+}
+
+#[tokio::test]
+async fn a_page_is_its_rows_packed() {
+    let dir = speeches();
+    let tokenizer = Tokenizer::gpt2();
+    let corpus = Corpus::open(dir.path(), OPTIONS).unwrap();
+    let expected = pack((2..5).map(|i| tokenizer.encode(corpus.row(i).unwrap())), tokenizer.end_of_text(), 8);
+    let pages = CorpusPages::new(corpus, tokenizer, 8, 1 << 20).unwrap();
+    let fresh = pages.page(&page(2)).await.unwrap();
+    assert_eq!(fresh, expected);
+    assert!(fresh.rows() >= 3 && fresh.ids.contains(&tokenizer.end_of_text()));
+    assert_eq!(pages.cached(), 1);
+    assert_eq!(pages.page(&page(2)).await.unwrap(), expected, "from the cache");
+    assert_eq!(pages.cached(), 1);
+}
+
+#[tokio::test]
+async fn pages_that_do_not_exist_are_errors() {
+    let corpus = Corpus::open(speeches().path(), OPTIONS).unwrap();
+    let rows = corpus.rows() as u64;
+    let pages = CorpusPages::new(corpus, Tokenizer::gpt2(), 8, 0).unwrap();
+    pages.page(&page(rows - 3)).await.unwrap();
+    let other = |config: &str, split: &str| PageId { config: config.into(), split: split.into(), row: 0 };
+    for id in [page(rows - 2), page(u64::MAX), other("CC-MAIN-2013-20", SPLIT), other(CONFIG, "test")] {
+        let error = pages.page(&id).await.unwrap_err();
+        assert_eq!((error.name.as_str(), error.retry), ("NoSuchPage", Retry::Never), "{error}");
+    }
+    assert_eq!(pages.cached(), 0, "a cache of no bytes keeps nothing");
+}
+
+#[tokio::test]
+async fn a_page_shorter_than_a_sequence_is_an_error() {
+    let dir = speeches();
+    let pages = open(
+        &format!("dir:{}", dir.path().display()),
+        &PageOptions { corpus: OPTIONS, ..PageOptions::new(Tokenizer::gpt2(), 4096) },
+    );
+    let error = pages.unwrap().page(&page(0)).await.unwrap_err();
+    assert_eq!(error.name, "PageTooShort");
+    assert!(error.message.contains("4096"), "{error}");
+}
+
+#[test]
+fn other_datasets_are_refused_with_a_way_out() {
+    let options = PageOptions::new(Tokenizer::gpt2(), 128);
+    for name in ["hf:HuggingFaceFW/fineweb-edu-score-2", "parquet:s3://bucket/x", "corpus", "http://x", ""] {
+        let error = open(name, &options).err().unwrap();
+        assert!(error.to_string().contains("dir:PATH"), "{error}");
+    }
+    let short = PageOptions { corpus: OPTIONS, ..PageOptions::new(Tokenizer::gpt2(), 1) };
+    let error = open(&format!("dir:{}", speeches().path().display()), &short).err().unwrap();
+    assert!(matches!(error, PagesError::Option { name: "sequence length", .. } | PagesError::NoFolder(_)), "{error}");
+}
+
+/// Pages that count how many were asked for, and hand each out when told.
+struct Counted {
+    index: DatasetIndex,
+    asked: AtomicUsize,
+    gate: tokio::sync::Semaphore,
+}
+
+#[async_trait::async_trait]
+impl Pages for Counted {
+    fn index(&self) -> &DatasetIndex {
+        &self.index
+    }
+
+    async fn page(&self, page: &PageId) -> Result<TokenBatch, PortError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.gate.acquire().await.unwrap().forget();
+        assert!(page.row != 3, "page 3 breaks");
+        if page.row == 1 {
+            return Err(PortError { name: "Gone".into(), message: "gone".into(), retry: Retry::Never });
+        }
+        Ok(TokenBatch { seq: 2, ids: vec![page.row as u32; 2] })
+    }
+}
+
+#[tokio::test]
+async fn prefetch_keeps_order_and_stays_ahead_by_a_bound() {
+    let index = DatasetIndex { dataset: "d".into(), rows_per_page: 1, content: None, configs: vec![] };
+    let pages = Arc::new(Counted { index, asked: AtomicUsize::new(0), gate: tokio::sync::Semaphore::new(0) });
+    let mut prefetch = Prefetch::new(pages.clone(), (0..6).map(page).collect(), 2);
+    // Nothing comes yet, and a call given up loses nothing.
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(5), prefetch.next()).await.is_err());
+    assert_eq!(pages.asked.load(Ordering::SeqCst), 2);
+    pages.gate.add_permits(6);
+    let mut seen = Vec::new();
+    while let Some((id, outcome)) = prefetch.next().await {
+        assert!(pages.asked.load(Ordering::SeqCst) <= seen.len() + 3);
+        seen.push((id.row, outcome.map(|batch| batch.ids[0]).map_err(|e| e.name)));
+    }
+    let failed = |name: &str| Err(name.to_owned());
+    assert_eq!(
+        seen,
+        [(0, Ok(0)), (1, failed("Gone")), (2, Ok(2)), (3, failed("PrefetchFailed")), (4, Ok(4)), (5, Ok(5))]
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_prefetch_stops() {
+    let index = DatasetIndex { dataset: "d".into(), rows_per_page: 1, content: None, configs: vec![] };
+    let pages = Arc::new(Counted { index, asked: AtomicUsize::new(0), gate: tokio::sync::Semaphore::new(0) });
+    let prefetch = Prefetch::new(pages.clone(), (0..6).map(page).collect(), 4);
+    tokio::task::yield_now().await;
+    drop(prefetch);
+    while Arc::strong_count(&pages) > 1 {
+        tokio::task::yield_now().await;
+    }
+}
