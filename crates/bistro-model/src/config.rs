@@ -1,0 +1,358 @@
+//! `config.json` of a Llama, as Hugging Face writes it. It may come from a stranger's rules, so every side is bounded, the
+//! number of parameters is computed with checked arithmetic and capped, and whatever this crate cannot compute is refused by
+//! name rather than ignored.
+
+use std::collections::BTreeMap;
+
+use bistro_core::params::ModelSpec;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::ModelError;
+
+/// A longer `config.json` is refused unread.
+pub const MAX_CONFIG_BYTES: usize = 64 << 10;
+
+/// A model of more parameters is refused: 16 billion are 64 GB of f32 on the host.
+pub const MAX_PARAMETERS: usize = 16_000_000_000;
+
+/// The presets' names, smallest first.
+pub const PRESETS: [&str; 3] = ["nano", "small", "7b"];
+
+/// Settings of `LlamaForCausalLM`, under Hugging Face's names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LlamaConfig {
+    /// Always `["LlamaForCausalLM"]`.
+    #[serde(default = "architectures")]
+    pub architectures: Vec<String>,
+    /// Always `llama`.
+    pub model_type: String,
+    /// Tokens of the vocabulary.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside the feed-forward block.
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads, each shared by a group of query heads; as many as query heads if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_key_value_heads: Option<usize>,
+    /// Width of a head; `hidden_size / num_attention_heads` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_dim: Option<usize>,
+    /// Only `silu`.
+    #[serde(default = "silu")]
+    pub hidden_act: String,
+    /// Longest sequence.
+    #[serde(default = "default_positions")]
+    pub max_position_embeddings: usize,
+    /// Added to the mean square before the root.
+    #[serde(default = "default_eps")]
+    pub rms_norm_eps: f64,
+    /// Base of the rotary frequencies.
+    #[serde(default = "default_theta")]
+    pub rope_theta: f64,
+    /// Whether the output head is the embedding.
+    #[serde(default)]
+    pub tie_word_embeddings: bool,
+    /// Standard deviation of a new model's matrices.
+    #[serde(default = "default_range")]
+    pub initializer_range: f64,
+    /// Everything else in the file. Keys without influence on the numbers are kept; others are refused by [`Self::check`].
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, Value>,
+}
+
+fn architectures() -> Vec<String> {
+    vec!["LlamaForCausalLM".into()]
+}
+fn silu() -> String {
+    "silu".into()
+}
+fn default_positions() -> usize {
+    2048
+}
+fn default_eps() -> f64 {
+    1e-6
+}
+fn default_theta() -> f64 {
+    10_000.0
+}
+fn default_range() -> f64 {
+    0.02
+}
+
+/// Keys of a `config.json` that change no number here.
+const HARMLESS: [&str; 12] = [
+    "_name_or_path",
+    "bos_token_id",
+    "dtype",
+    "eos_token_id",
+    "pad_token_id",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+    "_attn_implementation_autoset",
+];
+
+impl LlamaConfig {
+    /// A preset of `config/models`: `nano`, `small` or `7b`.
+    pub fn preset(name: &str) -> Result<Self, ModelError> {
+        let text = match name {
+            "nano" => include_str!("../../../config/models/nano.json"),
+            "small" => include_str!("../../../config/models/small.json"),
+            "7b" => include_str!("../../../config/models/7b.json"),
+            other => {
+                let known = PRESETS.join("`, `");
+                return Err(ModelError::Config(format!("there is no preset `{other}`: take one of `{known}`")));
+            }
+        };
+        Self::from_json(text)
+    }
+
+    /// Reads and checks a `config.json`.
+    pub fn from_json(text: &str) -> Result<Self, ModelError> {
+        if text.len() > MAX_CONFIG_BYTES {
+            return Err(ModelError::Config(format!("{} bytes long, at most {MAX_CONFIG_BYTES} are read", text.len())));
+        }
+        let mut config: Self = serde_json::from_str(text).map_err(|e| ModelError::Config(e.to_string()))?;
+        config.take_rope_parameters();
+        config.check()?;
+        Ok(config)
+    }
+
+    /// transformers 5 writes plain rotary positions as `rope_parameters`; any other kind stays, to be refused by name.
+    fn take_rope_parameters(&mut self) {
+        let Some(Value::Object(rope)) = self.rest.get("rope_parameters") else { return };
+        let plain = rope.len() == 2 && rope.get("rope_type").is_some_and(|kind| kind == "default");
+        if let (true, Some(theta)) = (plain, rope.get("rope_theta").and_then(Value::as_f64)) {
+            self.rope_theta = theta;
+            self.rest.remove("rope_parameters");
+        }
+    }
+
+    /// As Hugging Face reads it.
+    ///
+    /// # Panics
+    /// Never: all keys are text and all values were JSON or are numbers and text.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Refuses what is out of bounds or not computed here.
+    pub fn check(&self) -> Result<(), ModelError> {
+        let is =
+            |name, got: &str, wanted| expect(got == wanted, || format!("{name} `{got}`: only `{wanted}` is known"));
+        is("model_type", &self.model_type, "llama")?;
+        is("hidden_act", &self.hidden_act, "silu")?;
+        is("architectures", &self.architectures.join(","), "LlamaForCausalLM")?;
+
+        within("vocab_size", self.vocab_size, 1 << 20)?;
+        within("hidden_size", self.hidden_size, 1 << 15)?;
+        within("intermediate_size", self.intermediate_size, 1 << 17)?;
+        within("num_hidden_layers", self.num_hidden_layers, 256)?;
+        within("num_attention_heads", self.num_attention_heads, 256)?;
+        within("num_key_value_heads", self.kv_heads(), self.num_attention_heads)?;
+        within("max_position_embeddings", self.max_position_embeddings, 1 << 20)?;
+        let (heads, kv_heads, hidden) = (self.num_attention_heads, self.kv_heads(), self.hidden_size);
+        expect(self.head_dim.is_some() || hidden % heads == 0, || {
+            format!("hidden_size {hidden} is not a multiple of num_attention_heads {heads}: give head_dim")
+        })?;
+        within("head_dim", self.head_dim(), 1024)?;
+        expect(self.head_dim() % 2 == 0, || "head_dim must be even: rotary positions turn pairs".into())?;
+        expect(heads % kv_heads == 0, || {
+            format!("num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}")
+        })?;
+        between("rms_norm_eps", self.rms_norm_eps, 1e-12, 1e-2)?;
+        between("rope_theta", self.rope_theta, 1.0, 1e9)?;
+        between("initializer_range", self.initializer_range, 0.0, 1.0)?;
+        self.check_rest()?;
+        match self.parameters() {
+            Some(n) if n <= MAX_PARAMETERS => Ok(()),
+            n => {
+                let n = n.map_or_else(|| "too many".into(), |n| n.to_string());
+                Err(ModelError::Config(format!("{n} parameters: at most {MAX_PARAMETERS} are allowed")))
+            }
+        }
+    }
+
+    /// Features that change the numbers must be off.
+    fn check_rest(&self) -> Result<(), ModelError> {
+        for (key, value) in &self.rest {
+            let off = match key.as_str() {
+                "attention_bias" | "mlp_bias" => *value == Value::Bool(false),
+                "attention_dropout" => value.as_f64() == Some(0.0),
+                "pretraining_tp" => value.as_u64() == Some(1),
+                "rope_scaling" => value.is_null(),
+                other => HARMLESS.contains(&other),
+            };
+            expect(off, || format!("`{key}` = {value} is not supported"))?;
+        }
+        Ok(())
+    }
+
+    /// Width of a head.
+    pub fn head_dim(&self) -> usize {
+        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads)
+    }
+
+    /// Key and value heads.
+    pub fn kv_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    /// Number of parameters, `None` if it overflows.
+    pub fn parameters(&self) -> Option<usize> {
+        let product = |a: usize, b: usize| a.checked_mul(b);
+        let table = product(self.vocab_size, self.hidden_size)?;
+        let queries = product(self.num_attention_heads, self.head_dim())?;
+        let keys = product(self.kv_heads(), self.head_dim())?;
+        let attention = product(self.hidden_size, queries.checked_add(keys)?)?.checked_mul(2)?;
+        let feed_forward = product(self.hidden_size, self.intermediate_size)?.checked_mul(3)?;
+        let block = attention.checked_add(feed_forward)?.checked_add(2 * self.hidden_size)?;
+        let tables = if self.tie_word_embeddings { table } else { product(table, 2)? };
+        block.checked_mul(self.num_hidden_layers)?.checked_add(tables)?.checked_add(self.hidden_size)
+    }
+
+    /// Names and shapes of all tensors; a tied head has none of its own.
+    pub fn spec(&self) -> ModelSpec {
+        let (hidden, wide, vocab) = (self.hidden_size, self.intermediate_size, self.vocab_size);
+        let (queries, keys) = (self.num_attention_heads * self.head_dim(), self.kv_heads() * self.head_dim());
+        let mut tensors = BTreeMap::new();
+        let mut add = |name: String, shape: &[usize]| tensors.insert(name, shape.to_vec());
+        add("model.embed_tokens.weight".into(), &[vocab, hidden]);
+        for i in 0..self.num_hidden_layers {
+            let at = |part: &str| format!("model.layers.{i}.{part}.weight");
+            add(at("input_layernorm"), &[hidden]);
+            add(at("self_attn.q_proj"), &[queries, hidden]);
+            add(at("self_attn.k_proj"), &[keys, hidden]);
+            add(at("self_attn.v_proj"), &[keys, hidden]);
+            add(at("self_attn.o_proj"), &[hidden, queries]);
+            add(at("post_attention_layernorm"), &[hidden]);
+            add(at("mlp.gate_proj"), &[wide, hidden]);
+            add(at("mlp.up_proj"), &[wide, hidden]);
+            add(at("mlp.down_proj"), &[hidden, wide]);
+        }
+        add("model.norm.weight".into(), &[hidden]);
+        if !self.tie_word_embeddings {
+            add("lm_head.weight".into(), &[vocab, hidden]);
+        }
+        ModelSpec { tensors }
+    }
+}
+
+fn expect(ok: bool, why: impl FnOnce() -> String) -> Result<(), ModelError> {
+    if ok { Ok(()) } else { Err(ModelError::Config(why())) }
+}
+
+fn within(name: &str, value: usize, max: usize) -> Result<(), ModelError> {
+    expect((1..=max).contains(&value), || format!("{name} {value} is not within 1..={max}"))
+}
+
+fn between(name: &str, value: f64, min: f64, max: f64) -> Result<(), ModelError> {
+    expect((min..=max).contains(&value), || format!("{name} {value} is not within {min}..={max}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(edit: impl FnOnce(&mut serde_json::Map<String, Value>)) -> Result<LlamaConfig, String> {
+        let mut json = serde_json::to_value(LlamaConfig::preset("nano").unwrap()).unwrap();
+        edit(json.as_object_mut().unwrap());
+        LlamaConfig::from_json(&json.to_string()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn presets_have_the_sizes_they_are_known_for() {
+        for (name, parameters) in [("small", 415_113_480), ("7b", 6_887_976_960)] {
+            let config = LlamaConfig::preset(name).unwrap();
+            assert_eq!(config.parameters(), Some(parameters), "{name}");
+            assert_eq!(config.spec().numel(), parameters, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_count_and_the_list_of_tensors_agree() {
+        for name in PRESETS {
+            let mut config = LlamaConfig::preset(name).unwrap();
+            for tied in [true, false] {
+                config.tie_word_embeddings = tied;
+                config.num_key_value_heads = Some(config.num_attention_heads / 2);
+                config.head_dim = Some(50);
+                assert_eq!(config.parameters(), Some(config.spec().numel()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_configuration_survives_its_text() {
+        let nano = LlamaConfig::preset("nano").unwrap();
+        assert_eq!(LlamaConfig::from_json(&nano.to_json()).unwrap(), nano);
+        assert!(nano.to_json().contains("\"eos_token_id\": 50256"));
+    }
+
+    #[test]
+    fn rotary_positions_are_read_as_either_version_writes_them() {
+        let rope = |kind: &str| serde_json::json!({"rope_type": kind, "rope_theta": 5e5});
+        let five = edited(|json| {
+            json.remove("rope_theta");
+            json.insert("rope_parameters".into(), rope("default"));
+        });
+        assert_eq!(five.unwrap().rope_theta.to_bits(), 5e5_f64.to_bits());
+        let error = edited(|json| drop(json.insert("rope_parameters".into(), rope("yarn")))).unwrap_err();
+        assert!(error.contains("rope_parameters"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_computed_is_refused_by_name() {
+        for (key, value) in [
+            ("rope_scaling", serde_json::json!({"rope_type": "llama3", "factor": 8.0})),
+            ("attention_bias", true.into()),
+            ("mlp_bias", true.into()),
+            ("hidden_act", "gelu".into()),
+            ("model_type", "mistral".into()),
+            ("sliding_window", 4096.into()),
+            ("pretraining_tp", 2.into()),
+            ("num_key_value_heads", 3.into()),
+            ("num_key_value_heads", 0.into()),
+            ("head_dim", 33.into()),
+            ("rms_norm_eps", (-1.0).into()),
+            ("rope_theta", 0.into()),
+        ] {
+            let error = edited(|json| drop(json.insert(key.into(), value))).unwrap_err();
+            assert!(error.contains(key), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn hostile_sizes_are_refused_before_anything_is_allocated() {
+        let max = u64::MAX;
+        for (key, value) in [
+            ("vocab_size", max),
+            ("hidden_size", max),
+            ("intermediate_size", 1 << 40),
+            ("num_hidden_layers", 1 << 30),
+            ("num_attention_heads", 0),
+            ("max_position_embeddings", max),
+            ("vocab_size", 0),
+        ] {
+            assert!(edited(|json| drop(json.insert(key.into(), value.into()))).is_err(), "{key} = {value} passed");
+        }
+        // Each side within its bound, the product not.
+        let error = edited(|json| {
+            json.insert("hidden_size".into(), (1 << 15).into());
+            json.insert("head_dim".into(), 32.into());
+            json.insert("vocab_size".into(), (1 << 20).into());
+        });
+        assert!(error.unwrap_err().contains("parameters"));
+        assert!(LlamaConfig::from_json(&"[".repeat(60_000)).is_err());
+        assert!(LlamaConfig::from_json(&" ".repeat(MAX_CONFIG_BYTES + 1)).is_err());
+    }
+}
