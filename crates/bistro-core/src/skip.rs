@@ -32,6 +32,8 @@ pub enum Reason {
     BaseBeforeOwnMerge,
     /// This very delta is part of the master already.
     AlreadyMerged,
+    /// This very delta was judged on this very master: nothing has changed since.
+    AlreadyJudged,
     /// The payload was first uploaded by another hotkey.
     Copied,
     /// An encoding that the run's rules do not allow.
@@ -57,7 +59,8 @@ impl Reason {
     /// trouble are not faults.
     pub fn is_fault(self) -> bool {
         use Reason::{
-            AlreadyMerged, BadBucket, BaseBeforeOwnMerge, NoBucket, NoDelta, OtherRules, UnknownBase, Unreachable,
+            AlreadyJudged, AlreadyMerged, BadBucket, BaseBeforeOwnMerge, NoBucket, NoDelta, OtherRules, UnknownBase,
+            Unreachable,
         };
         !matches!(
             self,
@@ -69,6 +72,7 @@ impl Reason {
                 | UnknownBase
                 | BaseBeforeOwnMerge
                 | AlreadyMerged
+                | AlreadyJudged
         )
     }
 

@@ -1,0 +1,148 @@
+//! Whose master everybody follows, and how it is read.
+//!
+//! The permitted validator with the most stake that has published a valid master is the leader. Everything it publishes is
+//! checked all the same: signature, lineage, sizes, hashes.
+
+use std::time::Duration;
+
+use bistro_core::ids::Hash;
+use bistro_core::params::{ModelSpec, Params};
+use bistro_core::ports::{BucketAddress, Metagraph, Neuron, PortError, ReadLimits, Retry};
+use bistro_core::protocol::{Accepted, Folder, MAX_MANIFEST_BYTES, MasterManifest, Signed};
+use bistro_core::rules::{MAX_RULES_BYTES, Rules};
+use bytes::Bytes;
+
+use crate::master::Master;
+use crate::{NodeError, Parts};
+
+/// Validators that are asked for a master, most stake first.
+const CANDIDATES: usize = 3;
+
+/// A validator whose master is followed.
+#[derive(Clone, Debug)]
+pub struct Leader {
+    /// Where its objects are.
+    pub bucket: BucketAddress,
+    /// Its newest master, signature and lineage checked.
+    pub manifest: MasterManifest,
+}
+
+/// The whole read of a small object.
+const SMALL: ReadLimits =
+    ReadLimits { max_bytes: MAX_MANIFEST_BYTES, deadline: Duration::from_secs(20), min_bytes_per_second: 1024 };
+
+/// Limits of a large object: the deadline grows with its size at 1 MiB a second.
+pub(crate) fn large(max_bytes: u64) -> ReadLimits {
+    ReadLimits { max_bytes, deadline: Duration::from_secs(60 + (max_bytes >> 20)), min_bytes_per_second: 256 * 1024 }
+}
+
+/// The first validator by authority that has published a valid master; `None` if nobody has.
+pub async fn find(parts: &Parts, metagraph: &Metagraph) -> Result<Option<Leader>, PortError> {
+    for neuron in metagraph.by_authority().into_iter().take(CANDIDATES) {
+        match read(parts, neuron).await {
+            Ok(Some(leader)) => return Ok(Some(leader)),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(uid = %neuron.uid, %error, "the master of this validator could not be read"),
+        }
+    }
+    Ok(None)
+}
+
+/// What `neuron` has published; `None` if nothing.
+pub(crate) async fn read(parts: &Parts, neuron: &Neuron) -> Result<Option<Leader>, PortError> {
+    let Some(text) = parts.chain.commitment(&neuron.hotkey).await? else { return Ok(None) };
+    let bucket = BucketAddress::parse(&text).map_err(|why| bad("BadBucket", why))?;
+    let key = Folder::new(parts.netuid, &neuron.hotkey).master();
+    let Some(json) = parts.public.get(&bucket, &key, SMALL).await? else { return Ok(None) };
+    let manifest = read_manifest(parts, neuron, &json).map_err(|why| bad("BadManifest", why))?;
+    Ok(Some(Leader { bucket, manifest }))
+}
+
+fn read_manifest(parts: &Parts, neuron: &Neuron, json: &[u8]) -> Result<MasterManifest, String> {
+    let verify = |hotkey: &_, message: &[u8], signature: &_| parts.identity.verify(hotkey, message, signature);
+    let manifest = Signed::<MasterManifest>::from_json(json, verify).map_err(|e| e.to_string())?.statement;
+    if manifest.hotkey != neuron.hotkey || manifest.netuid != parts.netuid {
+        return Err("it names another hotkey or subnet".into());
+    }
+    manifest.check_lineage().map_err(|e| e.to_string())?;
+    Ok(manifest)
+}
+
+fn bad(name: &str, why: String) -> PortError {
+    PortError { name: name.into(), message: why, retry: Retry::Never }
+}
+
+impl Leader {
+    fn folder(&self) -> Folder {
+        Folder::new(self.manifest.netuid, &self.manifest.hotkey)
+    }
+
+    fn broken(&self, seq: u64, why: impl Into<String>) -> NodeError {
+        NodeError::Lineage { hotkey: self.manifest.hotkey, seq, why: why.into() }
+    }
+
+    async fn object(&self, parts: &Parts, key: &str, limits: ReadLimits) -> Result<Bytes, NodeError> {
+        let found = parts.public.get(&self.bucket, key, limits).await?;
+        found.ok_or_else(|| self.broken(self.manifest.seq, format!("`{key}` is not in bucket {}", self.bucket)))
+    }
+
+    /// The rules of the run, by their digest.
+    pub async fn rules(&self, parts: &Parts) -> Result<Rules, NodeError> {
+        let key = self.folder().rules(&self.manifest.rules);
+        let json = self.object(parts, &key, ReadLimits { max_bytes: MAX_RULES_BYTES, ..SMALL }).await?;
+        if Hash::of(&json) != self.manifest.rules {
+            return Err(self.broken(self.manifest.seq, "its rules have another digest"));
+        }
+        Rules::from_json(&json).map_err(|e| self.broken(self.manifest.seq, e.to_string()))
+    }
+
+    /// The newest master: from `have` by the steps in between if the lineage leads there, otherwise from the snapshot.
+    pub async fn master(&self, parts: &Parts, spec: &ModelSpec, have: Option<&Master>) -> Result<Master, NodeError> {
+        let connected = have.filter(|m| self.manifest.hash_of(m.seq) == Some(m.hash));
+        let (mut master, steps) = match connected.and_then(|m| Some((m, self.manifest.steps_after(m.seq)?))) {
+            Some((have, steps)) => (have.clone(), steps),
+            None => {
+                let steps = self.manifest.steps_after(self.manifest.snapshot_seq).unwrap_or_default();
+                (self.snapshot(parts, spec).await?, steps)
+            }
+        };
+        for step in steps {
+            let delta = self.accepted(parts, spec, step).await?;
+            master = master.next(&delta, step.scale);
+            if master.hash != step.hash {
+                return Err(self.broken(step.seq, "the delta does not lead to the hash it states"));
+            }
+        }
+        Ok(master)
+    }
+
+    /// The stored delta of one step, hash checked and decoded.
+    pub async fn accepted(&self, parts: &Parts, spec: &ModelSpec, step: &Accepted) -> Result<Params, NodeError> {
+        let cap = bistro_delta::max_object_size(spec, step.encoding);
+        if step.size > cap {
+            return Err(self.broken(step.seq, format!("its delta has {} bytes, at most {cap} are possible", step.size)));
+        }
+        let bytes = self.object(parts, &self.folder().accepted(&step.object), large(step.size)).await?;
+        decode_accepted(spec, step, &bytes).map_err(|why| self.broken(step.seq, why))
+    }
+
+    async fn snapshot(&self, parts: &Parts, spec: &ModelSpec) -> Result<Master, NodeError> {
+        let MasterManifest { snapshot_seq: seq, snapshot: hash, snapshot_size: size, .. } = self.manifest;
+        let cap = bistro_delta::max_master_size(spec);
+        if size > cap {
+            return Err(self.broken(seq, format!("its snapshot has {size} bytes, at most {cap} are possible")));
+        }
+        tracing::info!(seq, mebibytes = size >> 20, "downloading the master");
+        let bytes = self.object(parts, &self.folder().snapshot(seq, &hash), large(size)).await?;
+        let params = bistro_delta::read_master(&bytes, spec, &hash).map_err(|e| self.broken(seq, e.to_string()))?;
+        Ok(Master { seq, hash, params })
+    }
+}
+
+/// Decodes the stored delta of a step, after checking that it is the one named.
+pub(crate) fn decode_accepted(spec: &ModelSpec, step: &Accepted, bytes: &[u8]) -> Result<Params, String> {
+    if Hash::of(bytes) != step.object {
+        return Err("its delta has another hash".into());
+    }
+    bistro_delta::read(bytes, spec, step.encoding).map(|(params, _)| params).map_err(|e| e.to_string())
+}

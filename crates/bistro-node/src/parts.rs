@@ -1,0 +1,60 @@
+//! The ports that a loop runs on, and how it builds what depends on the run's rules.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bistro_core::ids::NetUid;
+use bistro_core::ports::{Chain, Clock, Identity, Learner, OwnBucket, Pages, PortError, PublicBuckets, Retry};
+use bistro_core::rules::Rules;
+
+/// The outside world, as both loops meet it.
+#[derive(Clone)]
+pub struct Parts {
+    /// Subnet.
+    pub netuid: NetUid,
+    /// The chain.
+    pub chain: Arc<dyn Chain>,
+    /// The own hotkey.
+    pub identity: Arc<dyn Identity>,
+    /// The own bucket.
+    pub own: Arc<dyn OwnBucket>,
+    /// Everybody's buckets.
+    pub public: Arc<dyn PublicBuckets>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The folder with this program's state.
+    pub data_dir: PathBuf,
+}
+
+/// Builds what depends on the run's rules, which a miner learns only from the master's publisher.
+pub trait Build: Send + Sync {
+    /// The dataset of the rules; an error names where the operator's own differs.
+    fn pages(&self, rules: &Rules) -> Result<Arc<dyn Pages>, PortError>;
+
+    /// The model of the rules on the operator's device, with its first weights.
+    fn learner(&self, rules: &Rules) -> Result<Box<dyn Learner>, PortError>;
+}
+
+/// Attempts of [`patiently`] before it gives up: with its pauses, about ten minutes.
+const ATTEMPTS: u32 = 12;
+
+/// Repeats `attempt` while its failure is a passing one, with pauses from one second up to a minute.
+pub(crate) async fn patiently<T>(
+    parts: &Parts,
+    what: &str,
+    mut attempt: impl AsyncFnMut() -> Result<T, PortError>,
+) -> Result<T, PortError> {
+    let mut pause = Duration::from_secs(1);
+    for tried in 1.. {
+        match attempt().await {
+            Err(error) if error.retry == Retry::Soon && tried < ATTEMPTS => {
+                tracing::warn!(%error, tried, "{what} failed; again in {} s", pause.as_secs());
+                parts.clock.sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_mins(1));
+            }
+            outcome => return outcome,
+        }
+    }
+    unreachable!("the last attempt returns")
+}

@@ -1,0 +1,137 @@
+//! How a master reaches the bucket: objects first, pointer last, so that a reader never meets a manifest without its
+//! object (P5), and a crash at any point leaves the previous master published.
+
+use bistro_core::ids::Block;
+use bistro_core::ports::Put;
+use bistro_core::protocol::{Accepted, Folder, MAX_CHAIN, MasterManifest, Signed};
+use bistro_core::rules::Rules;
+use bytes::Bytes;
+
+use crate::master::Master;
+use crate::parts::patiently;
+use crate::{NodeError, Parts};
+
+/// Accepted deltas between two masters that are stored whole. A newcomer downloads one snapshot and at most this many
+/// deltas; more snapshots would cost the validator an upload of the whole model each.
+pub const SNAPSHOT_EVERY: u64 = 16;
+
+/// An accepted delta as the miner uploaded it.
+#[derive(Clone, Debug)]
+pub struct AcceptedObject {
+    /// The step that it made.
+    pub step: Accepted,
+    /// Its bytes.
+    pub object: Bytes,
+    /// The miner's signed manifest.
+    pub manifest: Bytes,
+}
+
+/// Publishes `master`: the first of a run if there is no `previous` manifest, otherwise one step after it. Returns the
+/// manifest that is now the newest.
+pub async fn master(
+    parts: &Parts,
+    rules: &Rules,
+    block: Block,
+    master: &Master,
+    previous: Option<&MasterManifest>,
+    accepted: Option<AcceptedObject>,
+) -> Result<MasterManifest, NodeError> {
+    let hotkey = parts.identity.hotkey();
+    let folder = Folder::new(parts.netuid, &hotkey);
+    let mut manifest = MasterManifest {
+        netuid: parts.netuid,
+        hotkey,
+        block,
+        rules: rules.digest(),
+        seq: master.seq,
+        hash: master.hash,
+        snapshot_seq: previous.map_or(master.seq, |p| p.snapshot_seq),
+        snapshot: previous.map_or(master.hash, |p| p.snapshot),
+        snapshot_size: previous.map_or(0, |p| p.snapshot_size),
+        chain: previous.map(|p| p.chain.clone()).unwrap_or_default(),
+    };
+    if let Some(accepted) = accepted {
+        put(parts, folder.accepted(&accepted.step.object), accepted.object, Put::Immutable).await?;
+        put(parts, folder.accepted_manifest(&accepted.step.object), accepted.manifest, Put::Replace).await?;
+        manifest.chain.push(accepted.step);
+        let surplus = manifest.chain.len().saturating_sub(MAX_CHAIN);
+        manifest.chain.drain(..surplus);
+    }
+    if previous.is_none() {
+        put(parts, folder.rules(&manifest.rules), rules.to_json().into(), Put::Immutable).await?;
+        put(parts, format!("{}config.json", folder.prefix()), model_json(rules), Put::Replace).await?;
+    }
+    if previous.is_none() || master.seq - manifest.snapshot_seq >= SNAPSHOT_EVERY {
+        snapshot(parts, &folder, master, &mut manifest).await?;
+    }
+    point(parts, &folder, manifest).await
+}
+
+/// Stores the newest master whole if only its deltas are stored, as when the program ends.
+pub async fn snapshot_now(
+    parts: &Parts,
+    block: Block,
+    master: &Master,
+    previous: &MasterManifest,
+) -> Result<MasterManifest, NodeError> {
+    if previous.snapshot_seq == previous.seq {
+        return Ok(previous.clone());
+    }
+    let folder = Folder::new(parts.netuid, &parts.identity.hotkey());
+    let mut manifest = MasterManifest { block, ..previous.clone() };
+    snapshot(parts, &folder, master, &mut manifest).await?;
+    point(parts, &folder, manifest).await
+}
+
+async fn snapshot(
+    parts: &Parts,
+    folder: &Folder,
+    master: &Master,
+    manifest: &mut MasterManifest,
+) -> Result<(), NodeError> {
+    let bytes = bistro_delta::write_master(&master.params);
+    let size = bytes.len() as u64;
+    put(parts, folder.snapshot(master.seq, &master.hash), bytes, Put::Immutable).await?;
+    (manifest.snapshot_seq, manifest.snapshot, manifest.snapshot_size) = (master.seq, master.hash, size);
+    Ok(())
+}
+
+/// Writes the manifest under its number, then moves the pointer, then removes snapshots that nobody needs any more.
+async fn point(parts: &Parts, folder: &Folder, manifest: MasterManifest) -> Result<MasterManifest, NodeError> {
+    let json: Bytes = Signed::new(manifest.clone(), |message| parts.identity.sign(message)).to_json().into();
+    put(parts, folder.master_step(manifest.seq), json.clone(), Put::Replace).await?;
+    put(parts, folder.master(), json, Put::Replace).await?;
+    if let Err(error) = prune(parts, folder, &manifest).await {
+        tracing::warn!(%error, "old snapshots could not be removed; the bucket grows until that works again");
+    }
+    Ok(manifest)
+}
+
+async fn put(parts: &Parts, key: String, body: Bytes, mode: Put) -> Result<(), NodeError> {
+    Ok(patiently(parts, "publishing", async || parts.own.put(&key, body.clone(), mode).await).await?)
+}
+
+fn model_json(rules: &Rules) -> Bytes {
+    serde_json::to_vec_pretty(&rules.model).unwrap_or_default().into()
+}
+
+/// Removes all snapshots but the first master's (every audit starts there), the newest, and the one before it (somebody may
+/// be reading it).
+async fn prune(parts: &Parts, folder: &Folder, manifest: &MasterManifest) -> Result<(), NodeError> {
+    let prefix = format!("{}master-", folder.prefix());
+    let number = |key: &String| -> Option<u64> {
+        let (seq, hash) = key.strip_prefix(&prefix)?.strip_suffix(".safetensors")?.split_once('-')?;
+        (hash.len() == 16).then(|| seq.parse().ok())?
+    };
+    let mut stored: Vec<(u64, String)> =
+        parts.own.list(&prefix).await?.into_iter().filter_map(|key| Some((number(&key)?, key))).collect();
+    stored.sort();
+    let newest = folder.snapshot(manifest.snapshot_seq, &manifest.snapshot);
+    let keep_from = stored.len().saturating_sub(2);
+    for (i, (seq, key)) in stored.iter().enumerate() {
+        if *seq != 0 && i < keep_from && *key != newest {
+            parts.own.delete(key).await?;
+        }
+    }
+    Ok(())
+}

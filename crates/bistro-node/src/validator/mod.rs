@@ -1,0 +1,296 @@
+//! The validator's loop, held against the README's pseudo-code line by line.
+//!
+//! - this file: the loop.
+//! - [`start`]: from nothing, or from a state file, to the first turn.
+//! - [`trial`]: a delta on the model: losses, and the verdict they lead to.
+//! - [`state`]: what survives a restart.
+
+pub mod start;
+pub mod state;
+pub mod trial;
+
+use std::sync::Arc;
+
+use bistro_core::events::{Event, Judged};
+use bistro_core::ids::{Block, Hash};
+use bistro_core::mechanism::{Verdict, selection, weights};
+use bistro_core::params::ModelSpec;
+use bistro_core::ports::{Learner, Metagraph, Neuron, Pages};
+use bistro_core::protocol::{Accepted, MasterManifest};
+use bistro_core::rules::Rules;
+use bistro_core::skip::{Reason, Skip};
+use rand_chacha::ChaCha20Rng;
+use tokio_util::sync::CancellationToken;
+
+use crate::fetch::{Delta, Fetched, Fetcher};
+use crate::files::DataDir;
+use crate::log::EventLog;
+use crate::master::Master;
+use crate::publish::{self, AcceptedObject};
+use crate::weights::{Offer, Offers};
+use crate::{NodeError, Parts, leader};
+pub use start::Options;
+use state::State;
+use trial::{Outcome, Trial};
+
+/// Blocks after which the metagraph is read anew: a minute on Bittensor's networks.
+const METAGRAPH_BLOCKS: u64 = 5;
+
+/// A validator at work.
+pub struct Validator {
+    parts: Parts,
+    rules: Rules,
+    digest: Hash,
+    spec: ModelSpec,
+    learner: Box<dyn Learner>,
+    pages: Arc<dyn Pages>,
+    rng: ChaCha20Rng,
+    data: DataDir,
+    log: EventLog,
+    state: State,
+    master: Master,
+    lineage: MasterManifest,
+    metagraph: Metagraph,
+    offers: Offers,
+    stop: CancellationToken,
+    head: Block,
+    /// Turns in a row that ended in a skip.
+    skips: usize,
+}
+
+/// What a validator did until it was stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The newest master.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+/// Runs until `stop`. The comments are the README's pseudo-code.
+pub async fn run(
+    parts: Parts,
+    build: &dyn crate::Build,
+    options: Options,
+    stop: CancellationToken,
+) -> Result<Summary, NodeError> {
+    let mut v = Validator::start(parts, build, options, stop).await?; //      master = init_model(); upload( master )
+    while let Some(block) = v.next_turn().await? {
+        let Some(miner) = v.pick_miner() else { continue }; //                uid = random.choice( metagraph.uids )
+        let delta = match v.fetch_delta(&miner, block).await? {
+            Fetched::Delta(delta) => *delta, //                               delta = get_delta( uid )
+            Fetched::Skip(skip, object) => {
+                v.skip(&miner, skip, object)?; //                             a miner's fault is a value, never an error
+                continue;
+            }
+        };
+        let judged = match v.judge(&miner, &delta).await? {
+            Outcome::Judged(judged) => judged, //                             add_delta; local_loss, global_loss = eval( … )
+            Outcome::Skip(skip) => {
+                v.skip(&miner, skip, Some(delta.manifest.object))?;
+                continue;
+            }
+        };
+        v.score(&judged); //                       ½ moving_average( -local_loss ) + ½ moving_average( -global_loss )
+        v.offer_weights(); //                      softmax( weights * temperature ); subtensor.set_weights( weights )
+        match judged.verdict {
+            Verdict::Accept(_) => v.accept(&judged, delta).await?, //         min_loss = global_loss; upload( master, delta )
+            Verdict::Reject => {} //                                          remove_delta: the master was never touched
+        }
+        v.checkpoint(judged)?;
+    }
+    v.finish().await
+}
+
+impl Validator {
+    /// The chain's head, or `None` when it is time to stop. A round of skips (as many as there are neurons) waits for the
+    /// next block: nothing new can be there before.
+    async fn next_turn(&mut self) -> Result<Option<Block>, NodeError> {
+        if self.stop.is_cancelled() {
+            return Ok(None);
+        }
+        let idle = self.skips >= self.metagraph.neurons.len().max(1);
+        let stop = self.stop.clone();
+        let head = tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            head = self.wait_for_head(idle) => head,
+        };
+        self.head = head.max(self.head);
+        if idle {
+            self.skips = 0;
+        }
+        if self.head.since(self.metagraph.block) >= METAGRAPH_BLOCKS {
+            self.refresh().await?;
+        }
+        Ok(Some(self.head))
+    }
+
+    async fn wait_for_head(&self, idle: bool) -> Block {
+        let asked = if idle { self.parts.chain.next_block(self.head).await } else { self.parts.chain.head().await };
+        match asked {
+            Ok(block) => block,
+            Err(error) => {
+                tracing::warn!(%error, "the chain does not answer; judging goes on at the last known block");
+                self.parts.clock.sleep(std::time::Duration::from_secs(3)).await;
+                self.head
+            }
+        }
+    }
+
+    /// Reads the metagraph anew, forgets hotkeys that left, and follows the leader's master if another one leads.
+    async fn refresh(&mut self) -> Result<(), NodeError> {
+        match self.parts.chain.metagraph().await {
+            Ok(metagraph) => self.metagraph = metagraph,
+            Err(error) => {
+                tracing::warn!(%error, "the metagraph could not be read");
+                return Ok(());
+            }
+        }
+        let Self { state, metagraph, .. } = self;
+        state.scores.retain(|hotkey| metagraph.neuron(hotkey).is_some());
+        if metagraph.neuron(&self.parts.identity.hotkey()).is_none() {
+            let (hotkey, netuid) = (self.parts.identity.hotkey(), self.parts.netuid);
+            return Err(NodeError::NotRegistered { hotkey, netuid });
+        }
+        if !self.leads() { self.follow().await } else { Ok(()) }
+    }
+
+    /// Whether this validator's master is the one that everybody follows.
+    fn leads(&self) -> bool {
+        let me = self.parts.identity.hotkey();
+        self.metagraph.by_authority().first().is_none_or(|first| first.hotkey == me)
+    }
+
+    /// Takes over the leader's newest master.
+    async fn follow(&mut self) -> Result<(), NodeError> {
+        let me = self.parts.identity.hotkey();
+        let leader = match leader::find(&self.parts, &self.metagraph).await {
+            Ok(Some(leader)) if leader.manifest.hotkey != me && leader.manifest.rules == self.digest => leader,
+            _ => return Ok(()),
+        };
+        if leader.manifest.hash == self.master.hash {
+            return Ok(());
+        }
+        match leader.master(&self.parts, &self.spec, Some(&self.master)).await {
+            Ok(master) => {
+                let event = Event::Followed { hotkey: leader.manifest.hotkey, seq: master.seq, hash: master.hash };
+                self.log.append(self.head, event)?;
+                (self.master, self.lineage) = (master, leader.manifest);
+            }
+            Err(error) => tracing::warn!(%error, "the leader's master could not be followed"),
+        }
+        Ok(())
+    }
+
+    fn pick_miner(&mut self) -> Option<Neuron> {
+        let picked = selection::pick(&self.metagraph, &self.parts.identity.hotkey(), &mut self.rng).cloned();
+        if picked.is_none() {
+            self.skips += 1;
+        }
+        picked
+    }
+
+    async fn fetch_delta(&mut self, miner: &Neuron, head: Block) -> Result<Fetched, NodeError> {
+        let fetcher = Fetcher {
+            parts: &self.parts,
+            rules: &self.rules,
+            digest: self.digest,
+            spec: &self.spec,
+            master: &self.master,
+            lineage: &self.lineage,
+            head,
+        };
+        let fetched = fetcher.fetch(miner, &mut self.state.memory).await;
+        Ok(fetched.unwrap_or_else(|error| Fetched::Skip(Skip::new(Reason::Unreachable, error), None)))
+    }
+
+    fn skip(&mut self, miner: &Neuron, skip: Skip, object: Option<Hash>) -> Result<(), NodeError> {
+        self.skips += 1;
+        // What repeats every block until the miner acts is told once.
+        if !self.state.told(&miner.hotkey, &skip, object) {
+            return Ok(());
+        }
+        tracing::info!(uid = %miner.uid, hotkey = miner.hotkey.short(), reason = skip.reason.name(), detail = skip.detail, "skipped");
+        if skip.reason.is_fault() {
+            self.state.scores.fault(&self.rules.mechanism.scoring, &miner.hotkey);
+            self.offer_weights();
+        }
+        self.log.append(self.head, Event::Skipped { uid: miner.uid, hotkey: miner.hotkey, object, skip })?;
+        self.data.save(state::FILE, &self.state)
+    }
+
+    async fn judge(&mut self, miner: &Neuron, delta: &Delta) -> Result<Outcome, NodeError> {
+        self.skips = 0;
+        let trial = Trial {
+            rules: &self.rules,
+            acceptance: &self.state.acceptance,
+            master: &self.master,
+            pages: &self.pages,
+            block: self.head,
+        };
+        Ok(trial.run(self.learner.as_mut(), &mut self.rng, miner, delta).await?)
+    }
+
+    fn score(&mut self, judged: &Judged) {
+        let rules = &self.rules.mechanism.scoring;
+        self.state.scores.observe(rules, judged.hotkey, self.head, judged.local_loss, judged.global_loss);
+    }
+
+    fn offer_weights(&mut self) {
+        let shares = weights::shares(&self.state.scores, &self.rules.mechanism.scoring, &self.metagraph);
+        let weights = weights::to_u16(&shares);
+        if !weights.is_empty() {
+            self.offers.send_replace(Some(Offer { weights }));
+        }
+    }
+
+    /// The candidate becomes the master, if this validator leads; a follower's verdict only scores.
+    async fn accept(&mut self, judged: &Judged, delta: Delta) -> Result<(), NodeError> {
+        let Verdict::Accept(candidate) = judged.verdict else { return Ok(()) };
+        if !self.leads() {
+            return Ok(());
+        }
+        let next = crate::compute::compute(|| self.master.next(&delta.params, candidate.scale));
+        let step = Accepted {
+            seq: next.seq,
+            hash: next.hash,
+            parent: self.master.hash,
+            uid: judged.uid,
+            hotkey: judged.hotkey,
+            object: judged.object,
+            size: delta.manifest.size,
+            encoding: delta.manifest.encoding,
+            base_seq: judged.base_seq,
+            scale: candidate.scale,
+            block: self.head,
+            global_loss: candidate.loss,
+        };
+        let accepted = AcceptedObject { step, object: delta.object, manifest: delta.manifest_bytes };
+        let own = (self.lineage.hotkey == self.parts.identity.hotkey()).then_some(&self.lineage);
+        self.lineage = publish::master(&self.parts, &self.rules, self.head, &next, own, Some(accepted)).await?;
+        self.master = next;
+        self.state.acceptance.merged(&self.rules.mechanism.acceptance, candidate.loss);
+        (self.state.master_seq, self.state.master) = (self.master.seq, self.master.hash);
+        tracing::info!(seq = self.master.seq, uid = %judged.uid, scale = candidate.scale, global_loss = candidate.loss, "new master");
+        self.log.append(self.head, Event::Published { seq: self.master.seq, hash: self.master.hash })
+    }
+
+    fn checkpoint(&mut self, judged: Judged) -> Result<(), NodeError> {
+        tracing::info!(
+            block = %self.head, uid = %judged.uid, hotkey = judged.hotkey.short(), base = judged.base_seq,
+            local_loss = judged.local_loss, global_loss = judged.global_loss, master_loss = judged.master_loss,
+            accepted = matches!(judged.verdict, Verdict::Accept(_)), "judged"
+        );
+        self.log.append(self.head, Event::Judged(Box::new(judged)))?;
+        self.data.save(state::FILE, &self.state)
+    }
+
+    /// Stores the newest master whole, so that anybody can load what was reached.
+    async fn finish(mut self) -> Result<Summary, NodeError> {
+        if self.leads() && self.lineage.hotkey == self.parts.identity.hotkey() {
+            self.lineage = publish::snapshot_now(&self.parts, self.head, &self.master, &self.lineage).await?;
+        }
+        self.data.save(state::FILE, &self.state)?;
+        Ok(Summary { seq: self.master.seq, hash: self.master.hash })
+    }
+}

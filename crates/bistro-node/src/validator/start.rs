@@ -1,0 +1,182 @@
+//! From nothing, or from a state file, to the first turn.
+
+use bistro_core::events::Event;
+use bistro_core::ids::{Block, Hash};
+use bistro_core::params::{ModelSpec, Params};
+use bistro_core::ports::Metagraph;
+use bistro_core::protocol::MasterManifest;
+use bistro_core::rules::Rules;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha20Rng;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Validator;
+use super::state::{self, State};
+use crate::files::DataDir;
+use crate::leader::{self, Leader};
+use crate::log::EventLog;
+use crate::master::Master;
+use crate::parts::patiently;
+use crate::{Build, NodeError, Parts, publish, weights};
+
+/// What an operator decides.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The rules under which a new run begins; an existing run keeps its own, and these must agree with them.
+    pub rules: Rules,
+    /// Seed of the draws: whose turn, which pages. Secret until the log is published, or miners would know their pages.
+    pub seed: [u8; 32],
+    /// The program's version, for the log.
+    pub version: String,
+}
+
+impl Validator {
+    /// Commits the bucket, finds or begins the master, restores the state.
+    pub(super) async fn start(
+        parts: Parts,
+        build: &dyn Build,
+        options: Options,
+        stop: CancellationToken,
+    ) -> Result<Self, NodeError> {
+        let data = DataDir::open(&parts.data_dir)?;
+        let log = EventLog::open(&data.join("events.jsonl"), parts.clock.clone())?;
+        let metagraph = register(&parts).await?;
+        let rules = options.rules;
+        let digest = rules.digest();
+        let found = find_master(&parts, &metagraph).await?;
+        if let Some(leader) = found.as_ref().filter(|leader| leader.manifest.rules != digest) {
+            return Err(NodeError::RulesDiffer(rules.differences(&leader.rules(&parts).await?)));
+        }
+        let pages = build.pages(&rules)?;
+        let learner = crate::compute::compute(|| build.learner(&rules))?;
+        let spec = learner.spec();
+        let (master, lineage) = match &found {
+            Some(leader) => (leader.master(&parts, &spec, None).await?, leader.manifest.clone()),
+            None => genesis(&parts, &rules, &metagraph, learner.params()?).await?,
+        };
+        let state = restore(&data, digest, &rules, &master, &lineage)?;
+        let version = options.version;
+        let started = Event::Started { version, rules: digest, master_seq: master.seq, master: master.hash };
+        log.append(metagraph.block, started)?;
+        let (offers, receiver) = watch::channel(None);
+        tokio::spawn(weights::submit(parts.clone(), receiver, log.clone(), stop.clone()));
+        let head = metagraph.block;
+        let rng = ChaCha20Rng::from_seed(options.seed);
+        tracing::info!(seq = master.seq, hash = master.hash.hash16(), parameters = spec.numel(), "validating");
+        Ok(Self {
+            parts,
+            rules,
+            digest,
+            spec,
+            learner,
+            pages,
+            rng,
+            data,
+            log,
+            state,
+            master,
+            lineage,
+            metagraph,
+            offers,
+            stop,
+            head,
+            skips: 0,
+        })
+    }
+}
+
+/// The master to go on from: the leader's, or the own one of an earlier run (a validator that lost its permit meanwhile
+/// must not begin anew).
+async fn find_master(parts: &Parts, metagraph: &Metagraph) -> Result<Option<Leader>, NodeError> {
+    let found = patiently(parts, "looking for the master", async || leader::find(parts, metagraph).await).await?;
+    let own = metagraph.neuron(&parts.identity.hotkey());
+    match (found, own) {
+        (None, Some(own)) => {
+            Ok(patiently(parts, "reading the own master", async || leader::read(parts, own).await).await?)
+        }
+        (found, _) => Ok(found),
+    }
+}
+
+/// Commits the own bucket on the chain, if it is not there yet, and finds the own uid.
+pub(crate) async fn register(parts: &Parts) -> Result<Metagraph, NodeError> {
+    let metagraph = patiently(parts, "reading the metagraph", async || parts.chain.metagraph().await).await?;
+    let hotkey = parts.identity.hotkey();
+    if metagraph.neuron(&hotkey).is_none() {
+        return Err(NodeError::NotRegistered { hotkey, netuid: parts.netuid });
+    }
+    let address = parts.own.address().to_string();
+    patiently(parts, "committing the bucket", async || parts.chain.commit(&address).await).await?;
+    Ok(metagraph)
+}
+
+/// The first master of a run: nobody has published one, so the permitted validator with the most stake begins.
+async fn genesis(
+    parts: &Parts,
+    rules: &Rules,
+    metagraph: &Metagraph,
+    params: Params,
+) -> Result<(Master, MasterManifest), NodeError> {
+    let me = parts.identity.hotkey();
+    let first = metagraph.by_authority().first().map(|n| n.hotkey);
+    if first.is_some_and(|first| first != me) {
+        tracing::info!(leader = ?first, "waiting for the leading validator's first master");
+        return wait_for_leader(parts, rules, &params.spec()).await;
+    }
+    let master = Master::new(0, params);
+    let manifest = publish::master(parts, rules, metagraph.block, &master, None, None).await?;
+    tracing::info!(hash = master.hash.hash16(), "published the first master");
+    Ok((master, manifest))
+}
+
+async fn wait_for_leader(
+    parts: &Parts,
+    rules: &Rules,
+    spec: &ModelSpec,
+) -> Result<(Master, MasterManifest), NodeError> {
+    let leader = wait_for_master(parts, Block(0)).await?;
+    if leader.manifest.rules != rules.digest() {
+        return Err(NodeError::RulesDiffer(rules.differences(&leader.rules(parts).await?)));
+    }
+    let master = leader.master(parts, spec, None).await?;
+    Ok((master, leader.manifest))
+}
+
+/// Waits until somebody has published a master.
+pub(crate) async fn wait_for_master(parts: &Parts, mut block: Block) -> Result<Leader, NodeError> {
+    loop {
+        let metagraph = patiently(parts, "reading the metagraph", async || parts.chain.metagraph().await).await?;
+        if let Some(leader) = leader::find(parts, &metagraph).await? {
+            return Ok(leader);
+        }
+        tracing::info!(block = %metagraph.block, "no validator has published a master yet; waiting");
+        block = block.max(metagraph.block);
+        block = patiently(parts, "waiting for a block", async || parts.chain.next_block(block).await).await?;
+    }
+}
+
+/// The state file, brought up to the published master: a merge that was published just before a crash counts.
+fn restore(
+    data: &DataDir,
+    digest: Hash,
+    rules: &Rules,
+    master: &Master,
+    lineage: &MasterManifest,
+) -> Result<State, NodeError> {
+    let mut state = match data.load::<State>(state::FILE)? {
+        Some(state) if state.version == state::VERSION && state.rules == digest => state,
+        Some(_) => {
+            tracing::warn!("the state file belongs to other rules; scores start anew");
+            State::new(digest, master.seq, master.hash)
+        }
+        None => State::new(digest, master.seq, master.hash),
+    };
+    if state.master_seq < master.seq
+        && let Some(last) = lineage.chain.last()
+    {
+        state.acceptance.merged(&rules.mechanism.acceptance, last.global_loss);
+    }
+    (state.master_seq, state.master) = (master.seq, master.hash);
+    Ok(state)
+}

@@ -1,0 +1,60 @@
+//! What survives a restart: one small file, replaced whole after every turn.
+
+use std::collections::BTreeMap;
+
+use bistro_core::ids::{Hash, Hotkey};
+use bistro_core::mechanism::{Acceptance, Scores};
+use bistro_core::skip::{Reason, Skip};
+use serde::{Deserialize, Serialize};
+
+use crate::fetch::Memory;
+
+/// The file's name in the data folder.
+pub const FILE: &str = "validator-state.json";
+
+/// Version of its form.
+pub const VERSION: u32 = 1;
+
+/// Scores, threshold, and what is remembered of deltas. The master itself lies in the bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Digest of the rules under which all of this was measured.
+    pub rules: Hash,
+    /// Both moving averages of each hotkey.
+    pub scores: Scores,
+    /// The threshold of the README's rule.
+    pub acceptance: Acceptance,
+    /// The newest master of this validator's own making.
+    pub master_seq: u64,
+    /// Its hash.
+    pub master: Hash,
+    /// What is remembered of deltas.
+    pub memory: Memory,
+    /// The last skip of each hotkey, so that one that repeats is told once.
+    pub told: BTreeMap<Hotkey, (Reason, Option<Hash>)>,
+}
+
+impl State {
+    /// Before the first turn.
+    pub fn new(rules: Hash, master_seq: u64, master: Hash) -> Self {
+        Self {
+            version: VERSION,
+            rules,
+            scores: Scores::default(),
+            acceptance: Acceptance::new(),
+            master_seq,
+            master,
+            memory: Memory::default(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of a skip; whether it is news: another reason, or another object, than the last of this hotkey.
+    pub fn told(&mut self, hotkey: &Hotkey, skip: &Skip, object: Option<Hash>) -> bool {
+        let last = (skip.reason, object);
+        self.told.insert(*hotkey, last) != Some(last)
+    }
+}

@@ -1,0 +1,129 @@
+//! A delta on the model: losses, and the verdict they lead to. The master is only read; what is tried is a candidate beside
+//! it.
+
+use std::sync::Arc;
+
+use bistro_core::events::Judged;
+use bistro_core::ids::Block;
+use bistro_core::mechanism::{Acceptance, Candidate, selection};
+use bistro_core::pages::{PageId, schedule};
+use bistro_core::ports::{Learner, Neuron, Pages, PortError};
+use bistro_core::rules::Rules;
+use bistro_core::skip::{Reason, Skip};
+use bistro_core::tokens::TokenBatch;
+use rand_chacha::ChaCha20Rng;
+
+use crate::compute::compute;
+use crate::fetch::Delta;
+use crate::master::Master;
+
+/// What a trial rests on.
+pub struct Trial<'a> {
+    /// The rules of the run.
+    pub rules: &'a Rules,
+    /// The threshold so far.
+    pub acceptance: &'a Acceptance,
+    /// The master.
+    pub master: &'a Master,
+    /// The dataset.
+    pub pages: &'a Arc<dyn Pages>,
+    /// The chain's head.
+    pub block: Block,
+}
+
+/// What came of a trial.
+pub enum Outcome {
+    /// Finite losses, and a verdict.
+    Judged(Judged),
+    /// No finite loss with any factor.
+    Skip(Skip),
+}
+
+impl Trial<'_> {
+    /// Measures the delta on the miner's local pages and on random global ones.
+    pub async fn run(
+        &self,
+        learner: &mut dyn Learner,
+        rng: &mut ChaCha20Rng,
+        miner: &Neuron,
+        delta: &Delta,
+    ) -> Result<Outcome, PortError> {
+        let evaluation = self.rules.mechanism.evaluation;
+        let window = self.rules.mechanism.window.judged(self.pages.index(), self.block, miner.uid);
+        let local_pages = selection::sample(&window, evaluation.local_pages, rng);
+        let global_pages: Vec<PageId> =
+            (0..evaluation.global_pages).map(|_| schedule::global_page(self.pages.index(), rng)).collect();
+        let local = batch(self.pages, &local_pages).await?;
+        let global = batch(self.pages, &global_pages).await?;
+        let measured = compute(|| self.measure(learner, delta, &local, &global))?;
+        let Some((local_loss, master_loss, candidates)) = measured else {
+            return Ok(Outcome::Skip(Skip::new(Reason::LossNotFinite, "no factor gives a finite loss")));
+        };
+        let rules = &self.rules.mechanism.acceptance;
+        let verdict = self.acceptance.judge(rules, master_loss.unwrap_or(f64::NAN), &candidates);
+        let best = best(&candidates);
+        Ok(Outcome::Judged(Judged {
+            uid: miner.uid,
+            hotkey: miner.hotkey,
+            object: delta.manifest.object,
+            base_seq: delta.manifest.base_seq,
+            master_seq: self.master.seq,
+            local_pages,
+            global_pages,
+            local_loss,
+            global_loss: best.map_or(f64::NAN, |c| c.loss),
+            master_loss,
+            candidates,
+            min_loss: self.acceptance.min_loss,
+            verdict,
+        }))
+    }
+
+    /// Local loss with the best factor, the master's own global loss if the rule asks for it, and the candidates with a
+    /// finite loss; `None` if there is none.
+    #[allow(clippy::type_complexity, reason = "one caller, named at once")]
+    fn measure(
+        &self,
+        learner: &mut dyn Learner,
+        delta: &Delta,
+        local: &TokenBatch,
+        global: &TokenBatch,
+    ) -> Result<Option<(f64, Option<f64>, Vec<Candidate>)>, PortError> {
+        let rules = &self.rules.mechanism.acceptance;
+        let master_loss = if rules.needs_base() {
+            learner.load(&self.master.params)?;
+            Some(learner.loss(global)?)
+        } else {
+            None
+        };
+        let mut candidates = Vec::new();
+        let mut on_device = None;
+        for scale in rules.scales() {
+            learner.load(&self.master.params.plus_scaled(&delta.params, *scale))?;
+            on_device = Some(*scale);
+            let loss = learner.loss(global)?;
+            if loss.is_finite() {
+                candidates.push(Candidate { scale: *scale, loss });
+            }
+        }
+        let Some(best) = best(&candidates) else { return Ok(None) };
+        if on_device != Some(best.scale) {
+            learner.load(&self.master.params.plus_scaled(&delta.params, best.scale))?;
+        }
+        let local_loss = learner.loss(local)?;
+        Ok(local_loss.is_finite().then_some((local_loss, master_loss, candidates)))
+    }
+}
+
+fn best(candidates: &[Candidate]) -> Option<Candidate> {
+    candidates.iter().copied().min_by(|a, b| a.loss.total_cmp(&b.loss))
+}
+
+/// All pages in one batch.
+pub(crate) async fn batch(pages: &Arc<dyn Pages>, wanted: &[PageId]) -> Result<TokenBatch, PortError> {
+    let mut all = TokenBatch::default();
+    for page in wanted {
+        all.append(&pages.page(page).await?);
+    }
+    Ok(all)
+}

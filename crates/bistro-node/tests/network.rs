@@ -1,0 +1,330 @@
+//! Whole networks in virtual time: real loops and mechanism, fake chain and buckets, a toy model with real gradients.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, clippy::cast_lossless)]
+
+mod world;
+
+use std::time::Duration;
+
+use bistro_core::events::Event;
+use bistro_core::ids::{Block, Hash, Hotkey, Uid};
+use bistro_core::params::{Params, Tensor};
+use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
+use bistro_core::rules::Rules;
+use bistro_core::skip::Reason;
+use bistro_node::{NodeError, Parts, audit, leader, log, miner, validator};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use world::{NETUID, ToyBuild, World, commit_bucket, loss_of, rules};
+
+fn key(n: u8) -> Hotkey {
+    Hotkey([n; 32])
+}
+
+fn start_validator(
+    parts: Parts,
+    rules: &Rules,
+    stop: &CancellationToken,
+) -> JoinHandle<Result<validator::Summary, NodeError>> {
+    let options = validator::Options { rules: rules.clone(), seed: [1; 32], version: "test".into() };
+    let stop = stop.clone();
+    tokio::task::spawn_local(async move { validator::run(parts, &ToyBuild, options, stop).await })
+}
+
+fn start_miner(parts: Parts, seed: u8, stop: &CancellationToken) -> JoinHandle<Result<miner::Summary, NodeError>> {
+    let options = miner::Options { rules: None, encoding: Encoding::F32, batch_rows: 4, seed: [seed; 32] };
+    let stop = stop.clone();
+    tokio::task::spawn_local(async move { miner::run(parts, &ToyBuild, options, stop).await })
+}
+
+async fn blocks(n: u32) {
+    tokio::time::sleep(Duration::from_secs(1) * n).await;
+}
+
+/// Puts `delta` with a signed manifest into `parts`' bucket; `change` may spoil the manifest before it is signed.
+async fn upload(
+    parts: &Parts,
+    uid: u16,
+    delta: &Params,
+    block: Block,
+    change: impl FnOnce(&mut DeltaManifest),
+) -> Hash {
+    let metagraph = parts.chain.metagraph().await.unwrap();
+    let leader = leader::find(parts, &metagraph).await.unwrap().unwrap();
+    let hotkey = parts.identity.hotkey();
+    let mut manifest = DeltaManifest {
+        netuid: NETUID,
+        uid: Uid(uid),
+        hotkey,
+        block,
+        rules: leader.manifest.rules,
+        base_seq: leader.manifest.seq,
+        base: leader.manifest.hash,
+        encoding: Encoding::F32,
+        object: Hash([0; 32]),
+        size: 0,
+        steps: 1,
+        tokens: 1,
+    };
+    let object = bistro_delta::encode_delta(delta, &(&manifest).into());
+    (manifest.object, manifest.size) = (Hash::of(&object), object.len() as u64);
+    let folder = Folder::new(NETUID, &hotkey);
+    let bucket = parts.own.address().name;
+    let buckets = parts.own.clone();
+    buckets.put(&folder.delta(block, &manifest.object), object, bistro_core::ports::Put::Immutable).await.unwrap();
+    change(&mut manifest);
+    let object = manifest.object;
+    let json = Signed::new(manifest, |m| parts.identity.sign(m)).to_json();
+    buckets.put(&folder.latest(), json.into(), bistro_core::ports::Put::Replace).await.unwrap();
+    assert!(!bucket.is_empty());
+    object
+}
+
+fn constant(value: f32) -> Params {
+    Params { tensors: [("bigram".to_owned(), Tensor::new(vec![12, 12], vec![value; 144]))].into() }
+}
+
+async fn trains(rules_name: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2), key(3)]);
+    let (rules, stop) = (rules(rules_name), CancellationToken::new());
+    let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    let miners = [2, 3].map(|n| start_miner(world.parts(key(n), dir.path()), n, &stop));
+    blocks(120).await;
+    stop.cancel();
+    let summary = v.await.unwrap().unwrap();
+    for miner in miners {
+        assert!(miner.await.unwrap().unwrap().uploads > 10);
+    }
+    let parts = world.parts(key(9), dir.path());
+    let leader = leader::find(&parts, &world.metagraph()).await.unwrap().unwrap();
+    let spec = bistro_core::params::ModelSpec { tensors: [("bigram".to_owned(), vec![12, 12])].into() };
+    let lineage = audit::lineage(&parts, &leader, &spec).await.unwrap();
+    assert!(lineage.holds());
+    assert_eq!(lineage.master.hash, summary.hash);
+    // The toy language's entropy is ln 3 = 1.0986; the first master's loss is above 2.7.
+    let loss = loss_of(&lineage.master.params, &rules).await;
+    assert!(loss < 1.35, "{rules_name}: loss {loss} after {} masters", summary.seq);
+    for miner in [2, 3] {
+        assert!(lineage.steps.iter().any(|step| step.hotkey == key(miner)), "{rules_name}: nothing of miner {miner}");
+    }
+    let weights = world.weights(&key(1));
+    assert_eq!(weights.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn two_miners_train_one_model_by_the_recommended_rules() {
+    trains("recommended").await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn two_miners_train_one_model_by_the_readme() {
+    trains("readme").await;
+}
+
+/// Each hostile upload ends in its named skip, the master stays bit-identical, and no weight goes to the attacker.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn poison_never_reaches_the_master() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2)]);
+    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    let parts = world.parts(key(2), dir.path());
+    commit_bucket(&parts).await;
+    blocks(3).await;
+    type Spoil = fn(&mut DeltaManifest);
+    let keep: Spoil = |_| {};
+    let attacks: Vec<(Reason, Params, Spoil)> = vec![
+        (Reason::NotFinite, constant(f32::NAN), keep),
+        (Reason::NotFinite, constant(f32::INFINITY), keep),
+        (Reason::NormTooLarge, constant(1e6), keep),
+        (Reason::WrongOwner, constant(0.1), |m| m.uid = Uid(0)),
+        (Reason::OtherRules, constant(0.1), |m| m.rules = Hash([3; 32])),
+        (Reason::UnknownBase, constant(0.1), |m| m.base = Hash([3; 32])),
+        (Reason::UnknownBase, constant(0.1), |m| m.base_seq = 40),
+        (Reason::TooLarge, constant(0.1), |m| m.size = u64::MAX),
+        (Reason::BadBlock, constant(0.1), |m| m.block = Block(1_000_000)),
+        (Reason::NoDelta, constant(0.1), |m| m.object = Hash([3; 32])),
+        (Reason::WrongHash, constant(0.1), |m| m.size += 1),
+    ];
+    let mut wanted = Vec::new();
+    for (i, (reason, delta, spoil)) in attacks.into_iter().enumerate() {
+        wanted.push(reason);
+        let mut delta = delta;
+        // Distinct objects, so that each skip is news.
+        std::sync::Arc::make_mut(&mut delta.tensors.get_mut("bigram").unwrap().data)[0] += i as f32 * 1e-3;
+        upload(&parts, 1, &delta, world.block(), spoil).await;
+        blocks(6).await;
+    }
+    parts
+        .own
+        .put(&Folder::new(NETUID, &key(2)).latest(), "{\"x\":1}".into(), bistro_core::ports::Put::Replace)
+        .await
+        .unwrap();
+    wanted.push(Reason::BadManifest);
+    blocks(6).await;
+    stop.cancel();
+    assert_eq!(v.await.unwrap().unwrap().seq, 0, "a hostile delta was accepted");
+    let (records, torn) = log::read(&dir.path().join("bucket-1/events.jsonl")).unwrap();
+    let reasons: Vec<Reason> = records
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::Skipped { skip, .. } => Some(skip.reason),
+            Event::Judged(_) => panic!("a hostile delta was judged"),
+            _ => None,
+        })
+        .filter(|reason| *reason != Reason::AlreadyJudged)
+        .collect();
+    assert_eq!((torn, &reasons[reasons.len() - wanted.len()..]), (0, &wanted[..]));
+    assert!(world.weights(&key(1)).is_empty());
+}
+
+/// A good delta, then poison: with `on_fault = "forget"` the weight is gone.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn poison_after_honest_work_costs_the_score() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2), key(3)]);
+    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    let traitor = world.parts(key(2), dir.path());
+    commit_bucket(&traitor).await;
+    let honest = start_miner(world.parts(key(3), dir.path()), 3, &stop);
+    blocks(5).await;
+    upload(&traitor, 1, &constant(0.01), world.block(), |_| {}).await;
+    blocks(20).await;
+    assert!(world.weights(&key(1)).iter().any(|(uid, _)| uid.0 == 1));
+    upload(&traitor, 1, &constant(f32::NAN), world.block(), |_| {}).await;
+    blocks(20).await;
+    let weights = world.weights(&key(1));
+    assert_eq!(weights.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [2]);
+    stop.cancel();
+    v.await.unwrap().unwrap();
+    honest.await.unwrap().unwrap();
+}
+
+/// The same values under another hotkey, uploaded later, are refused.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_copied_delta_earns_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2), key(3)]);
+    let (rules, stop) = (rules("readme"), CancellationToken::new());
+    let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    let (author, copier) = (world.parts(key(2), dir.path()), world.parts(key(3), dir.path()));
+    commit_bucket(&author).await;
+    blocks(2).await;
+    // Worse than the master's own loss would be accepted as the first; keep the base for both by refusing it: a large step.
+    upload(&author, 1, &constant(0.02), world.block(), |_| {}).await;
+    blocks(10).await;
+    commit_bucket(&copier).await;
+    upload(&copier, 2, &constant(0.02), world.block(), |_| {}).await;
+    blocks(10).await;
+    stop.cancel();
+    v.await.unwrap().unwrap();
+    let (records, _) = log::read(&dir.path().join("bucket-1/events.jsonl")).unwrap();
+    let copied = |record: &bistro_core::events::Record| matches!(&record.event, Event::Skipped { skip, hotkey, .. } if skip.reason == Reason::Copied && *hotkey == key(3));
+    assert!(records.iter().any(copied));
+    assert_eq!(world.weights(&key(1)).iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [1]);
+}
+
+/// Stopped and started again, both go on: the lineage grows from where it was, scores and saved work are there.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_restart_goes_on_from_the_state_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2)]);
+    let rules = rules("recommended");
+    let mut seq = 0;
+    for round in 0..3 {
+        let stop = CancellationToken::new();
+        let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+        let m = start_miner(world.parts(key(2), dir.path()), 2, &stop);
+        blocks(30).await;
+        stop.cancel();
+        let summary = v.await.unwrap().unwrap();
+        m.await.unwrap().unwrap();
+        assert!(summary.seq > seq, "round {round} accepted nothing");
+        seq = summary.seq;
+    }
+    let (records, _) = log::read(&dir.path().join("bucket-1/events.jsonl")).unwrap();
+    let starts: Vec<u64> = records
+        .iter()
+        .filter_map(|r| if let Event::Started { master_seq, .. } = r.event { Some(master_seq) } else { None })
+        .collect();
+    assert_eq!(starts.len(), 3);
+    assert!(starts[0] == 0 && starts[1] > 0 && starts[2] > starts[1], "{starts:?}");
+}
+
+/// Killed without warning (the task is dropped at whatever await it stands at), the validator loses at most the step.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_validator_killed_at_any_moment_comes_back_to_a_sound_lineage() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2)]);
+    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let m = start_miner(world.parts(key(2), dir.path()), 2, &stop);
+    let mut seq = 0;
+    for kill in 0..25_u64 {
+        let v = start_validator(world.parts(key(1), dir.path()), &rules, &CancellationToken::new());
+        tokio::time::sleep(Duration::from_millis(1_500 + kill * 77)).await;
+        v.abort();
+        assert!(v.await.unwrap_err().is_cancelled());
+        let parts = world.parts(key(9), dir.path());
+        let leader = leader::find(&parts, &world.metagraph()).await.unwrap().unwrap();
+        assert!(leader.manifest.seq >= seq, "kill {kill} lost a master");
+        seq = leader.manifest.seq;
+        let spec = bistro_core::params::ModelSpec { tensors: [("bigram".to_owned(), vec![12, 12])].into() };
+        assert!(audit::lineage(&parts, &leader, &spec).await.unwrap().holds());
+    }
+    assert!(seq > 3, "only {seq} masters in 25 lives");
+    stop.cancel();
+    m.await.unwrap().unwrap();
+}
+
+/// An operator's own rules that differ from the run's are refused, and the difference is named.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_miner_with_other_rules_is_refused_with_the_difference() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2)]);
+    let (run, stop) = (rules("recommended"), CancellationToken::new());
+    let v = start_validator(world.parts(key(1), dir.path()), &run, &stop);
+    blocks(2).await;
+    let mut own = run.clone();
+    own.mechanism.window.pages = 50;
+    let options = miner::Options { rules: Some(own), encoding: Encoding::F32, batch_rows: 4, seed: [0; 32] };
+    let refused = miner::run(world.parts(key(2), dir.path()), &ToyBuild, options, stop.clone()).await;
+    assert!(refused.unwrap_err().to_string().contains("mechanism.window.pages: 50 → 100"));
+    stop.cancel();
+    v.await.unwrap().unwrap();
+}
+
+/// A uid that changes hands mid-run: the former owner's weight does not go to the new one.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_recycled_uid_gets_no_weight_of_its_former_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2), key(3)]);
+    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    let stays = start_miner(world.parts(key(3), dir.path()), 3, &stop);
+    let leaves = start_miner(world.parts(key(2), dir.path()), 2, &CancellationToken::new());
+    blocks(40).await;
+    assert!(world.weights(&key(1)).iter().any(|(uid, _)| uid.0 == 1));
+    world.recycle(&key(2), key(77));
+    blocks(40).await;
+    let gone = leaves.await.unwrap().unwrap_err();
+    assert!(gone.to_string().contains("not registered"), "{gone}");
+    assert_eq!(world.weights(&key(1)).iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [2]);
+    stop.cancel();
+    v.await.unwrap().unwrap();
+    stays.await.unwrap().unwrap();
+}
+
+/// Two processes of one hotkey on one folder: the second is refused.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_second_process_on_the_data_folder_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1)]);
+    let (rules, stop) = (rules("readme"), CancellationToken::new());
+    let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    blocks(2).await;
+    let second = start_validator(world.parts(key(1), dir.path()), &rules, &stop).await.unwrap();
+    assert!(second.unwrap_err().to_string().contains("another process"));
+    stop.cancel();
+    v.await.unwrap().unwrap();
+}
