@@ -74,3 +74,54 @@ impl FusedLoss {
         (0..tokens).step_by(chunk as usize).map(move |start| (start, chunk.min(tokens - start)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VOCAB: i64 = 211;
+
+    /// Hidden states, head and targets; the head is steep enough for probabilities from almost 0 to almost 1.
+    fn example() -> (Tensor, Tensor, Tensor) {
+        tch::manual_seed(3);
+        let float = (Kind::Float, Device::Cpu);
+        let hidden = Tensor::randn([37, 16], float).set_requires_grad(true);
+        let head = (Tensor::randn([VOCAB, 16], float) * 1.5).set_requires_grad(true);
+        (hidden, head, Tensor::randint(VOCAB, [37], (Kind::Int64, Device::Cpu)))
+    }
+
+    fn close(a: &Tensor, b: &Tensor) {
+        let difference = (a - b).abs().max().double_value(&[]);
+        assert!(difference < 1e-5 * b.abs().max().double_value(&[]).max(1.0), "differs by {difference}");
+    }
+
+    #[test]
+    fn in_chunks_it_is_the_plain_cross_entropy_and_its_gradients() {
+        let (hidden, head, targets) = example();
+        let plain = hidden.matmul(&head.tr()).cross_entropy_for_logits(&targets);
+        plain.backward();
+        for chunk in [1, 8, 37, 64] {
+            let loss = FusedLoss::new(VOCAB as usize, chunk, Device::Cpu).unwrap();
+            let mut head_grad = Tensor::ones_like(&head);
+            let (sum, hidden_grad) =
+                loss.sum_and_gradients(&hidden.detach(), &head.detach(), &targets, 1.0 / 37.0, &mut head_grad).unwrap();
+            assert!((sum / 37.0 - plain.double_value(&[])).abs() < 1e-5);
+            assert!((loss.sum(&hidden, &head, &targets).unwrap() - sum).abs() < 1e-5);
+            close(&hidden_grad, &hidden.grad());
+            close(&(head_grad - 1.0), &head.grad()); // added to what was there
+        }
+    }
+
+    #[test]
+    fn hopeless_predictions_have_a_finite_loss() {
+        // The target's probability is far below the least f32; its logarithm is not.
+        let (hidden, head, targets) = example();
+        let loss = FusedLoss::new(VOCAB as usize, 8, Device::Cpu).unwrap();
+        let head = head.detach() * 100.0;
+        let plain =
+            hidden.detach().matmul(&head.tr()).log_softmax(-1, Kind::Float).gather(1, &targets.unsqueeze(1), false);
+        let sum = loss.sum(&hidden, &head, &targets).unwrap();
+        assert!(sum > 37.0 * 200.0 && sum.is_finite());
+        assert!((sum + plain.sum(Kind::Double).double_value(&[])).abs() < 1e-4 * sum);
+    }
+}
