@@ -1,2 +1,50 @@
-//! bistro-miner
-fn main() {}
+//! Trains the shared model on this miner's own pages and uploads the difference.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use bistro_cli::args::{Common, MinerArgs};
+use bistro_cli::workshop::Workshop;
+use bistro_cli::{connect, program, run_rules};
+use bistro_model::TrainOptions;
+use bistro_node::miner::{self, Options};
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+
+/// Trains the shared model on this miner's own pages and uploads the difference (the delta) to its bucket.
+///
+/// Credentials of the bucket: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; another server than AWS: `AWS_ENDPOINT_URL`.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    miner: MinerArgs,
+}
+
+fn main() -> ExitCode {
+    bistro_model::mkl::keep();
+    let cli = Cli::parse();
+    program::run(&cli.common.logging, async |stop| mine(&cli, stop).await)
+}
+
+async fn mine(cli: &Cli, stop: CancellationToken) -> Result<()> {
+    let Cli { common, miner: args } = cli;
+    let parts = connect::connect(common, "miner").await?;
+    let training = TrainOptions {
+        lr: args.learning_rate,
+        warmup_steps: args.warmup_steps,
+        weight_decay: args.weight_decay,
+        micro_batch: args.micro_batch_size,
+        threads: common.threads,
+        ..TrainOptions::default()
+    };
+    let workshop = Workshop { dataset: common.dataset.clone(), device: common.device.clone(), training, init_seed: 0 };
+    let mechanism = args.rules.as_deref().map(run_rules::mechanism).transpose()?;
+    let options =
+        Options { mechanism, encoding: args.encoding.into(), batch_rows: args.batch_size, seed: rand::random() };
+    let summary = miner::run(parts, &workshop, options, stop).await?;
+    tracing::info!(uploads = summary.uploads, "stopped; saved work and state are in the data folder");
+    Ok(())
+}

@@ -1,2 +1,43 @@
-//! bistro-validator
-fn main() {}
+//! Judges the miners' deltas, sets weights, and publishes the master.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use bistro_cli::args::{Common, RunArgs};
+use bistro_cli::workshop::Workshop;
+use bistro_cli::{connect, program, run_rules};
+use bistro_model::TrainOptions;
+use bistro_node::validator::{self, Options};
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+
+/// Judges the miners' deltas on their own pages and on random ones, sets weights on the chain, and publishes the master.
+///
+/// Credentials of the bucket: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; another server than AWS: `AWS_ENDPOINT_URL`.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+fn main() -> ExitCode {
+    bistro_model::mkl::keep();
+    let cli = Cli::parse();
+    program::run(&cli.common.logging, async |stop| validate(&cli, stop).await)
+}
+
+async fn validate(cli: &Cli, stop: CancellationToken) -> Result<()> {
+    let Cli { common, run } = cli;
+    let parts = connect::connect(common, "validator").await?;
+    let rules = run_rules::assemble(run, &common.dataset, parts.netuid)?;
+    let training = TrainOptions { micro_batch: run.batch_size, threads: common.threads, ..TrainOptions::default() };
+    let workshop =
+        Workshop { dataset: common.dataset.clone(), device: common.device.clone(), training, init_seed: run.init_seed };
+    let options = Options { rules, seed: rand::random(), version: env!("CARGO_PKG_VERSION").into() };
+    let summary = validator::run(parts, &workshop, options, stop).await?;
+    tracing::info!(seq = summary.seq, hash = %summary.hash, "stopped; this master is published, state is in the data folder");
+    Ok(())
+}

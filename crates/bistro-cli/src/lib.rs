@@ -1,1 +1,15 @@
-//! bistro-cli
+//! What both programs share above the loops.
+//!
+//! # Layout
+//! - [`args`]: the flags, in the spellings that Bittensor's users type.
+//! - [`connect`]: the real parts: wallet, chain, buckets, clock.
+//! - [`workshop`]: what the run's rules decide: the dataset and the model.
+//! - [`run_rules`]: the rules with which a validator begins a run.
+//! - [`program`]: from `main` to the loop and back: runtime, logs, Ctrl-C, exit status.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod args;
+pub mod connect;
+pub mod program;
+pub mod run_rules;
+pub mod workshop;

@@ -31,7 +31,7 @@ fn start_validator(
 }
 
 fn start_miner(parts: Parts, seed: u8, stop: &CancellationToken) -> JoinHandle<Result<miner::Summary, NodeError>> {
-    let options = miner::Options { rules: None, encoding: Encoding::F32, batch_rows: 4, seed: [seed; 32] };
+    let options = miner::Options { mechanism: None, encoding: Encoding::F32, batch_rows: 4, seed: [seed; 32] };
     let stop = stop.clone();
     tokio::task::spawn_local(async move { miner::run(parts, &ToyBuild, options, stop).await })
 }
@@ -285,9 +285,9 @@ async fn a_miner_with_other_rules_is_refused_with_the_difference() {
     let (run, stop) = (rules("recommended"), CancellationToken::new());
     let v = start_validator(world.parts(key(1), dir.path()), &run, &stop);
     blocks(2).await;
-    let mut own = run.clone();
-    own.mechanism.window.pages = 50;
-    let options = miner::Options { rules: Some(own), encoding: Encoding::F32, batch_rows: 4, seed: [0; 32] };
+    let mut own = run.mechanism.clone();
+    own.window.pages = 50;
+    let options = miner::Options { mechanism: Some(own), encoding: Encoding::F32, batch_rows: 4, seed: [0; 32] };
     let refused = miner::run(world.parts(key(2), dir.path()), &ToyBuild, options, stop.clone()).await;
     assert!(refused.unwrap_err().to_string().contains("mechanism.window.pages: 50 → 100"));
     stop.cancel();

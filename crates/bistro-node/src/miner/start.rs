@@ -4,7 +4,7 @@ use bistro_core::ids::{Block, Hash};
 use bistro_core::params::{ModelSpec, Params};
 use bistro_core::ports::{PortError, Retry};
 use bistro_core::protocol::Encoding;
-use bistro_core::rules::Rules;
+use bistro_core::rules::{Mechanism, Rules};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,8 @@ use crate::{Build, NodeError, Parts};
 /// What an operator decides.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The operator's own idea of the rules; refused if they differ from the run's.
-    pub rules: Option<Rules>,
+    /// The operator's own idea of the mechanism; refused if it differs from the run's.
+    pub mechanism: Option<Mechanism>,
     /// How deltas are stored.
     pub encoding: Encoding,
     /// Sequences of one optimizer step.
@@ -47,8 +47,8 @@ impl Miner {
             () = stop.cancelled() => return Err(stopped().into()),
         };
         let (rules, digest) = (leader.rules(&parts).await?, leader.manifest.rules);
-        if let Some(own) = options.rules.filter(|own| own.digest() != digest) {
-            return Err(NodeError::RulesDiffer(own.differences(&rules)));
+        if let Some(own) = options.mechanism.filter(|own| *own != rules.mechanism) {
+            return Err(NodeError::RulesDiffer(Rules { mechanism: own, ..rules.clone() }.differences(&rules)));
         }
         if !rules.mechanism.deltas.encodings.contains(&options.encoding) {
             let allowed: Vec<_> = rules.mechanism.deltas.encodings.iter().map(|e| e.name()).collect();

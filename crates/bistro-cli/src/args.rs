@@ -1,0 +1,236 @@
+//! The flags, in the spellings that Bittensor's users type. Credentials and endpoints of buckets come from AWS's own
+//! variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL`, `AWS_REGION`), never from flags, which
+//! `ps` shows to everybody.
+
+use std::path::PathBuf;
+
+use bistro_core::protocol::Encoding;
+use clap::{Args, ValueEnum};
+
+/// Flags of both programs.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Wallet and hotkey.
+    #[command(flatten)]
+    pub wallet: WalletArgs,
+    /// The chain.
+    #[command(flatten)]
+    pub subtensor: SubtensorArgs,
+    /// Your bucket: `NAME`, or `NAME@REGION` where the region is not the default. It is committed on the chain.
+    #[arg(long, env = "BISTRO_BUCKET", value_name = "BUCKET")]
+    pub bucket: String,
+    /// Where the model computes: `cpu`, `cuda` or `cuda:N`.
+    #[arg(long, env = "BISTRO_DEVICE", default_value = "cpu")]
+    pub device: String,
+    /// The dataset: `dir:PATH` is a folder of text files.
+    #[arg(long, env = "BISTRO_DATASET", default_value = "dir:corpus/sotu")]
+    pub dataset: String,
+    /// Folder of this program's state; by default one for each subnet and hotkey below `~/.bistro`.
+    #[arg(long, alias = "data_dir", env = "BISTRO_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Threads on which the model computes; all cores by default.
+    #[arg(long, env = "BISTRO_THREADS", value_name = "N")]
+    pub threads: Option<usize>,
+    /// Logs.
+    #[command(flatten)]
+    pub logging: LoggingArgs,
+}
+
+/// Wallet and hotkey, as `btcli` names them.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Wallet")]
+pub struct WalletArgs {
+    /// Name of the wallet.
+    #[arg(
+        long = "wallet.name",
+        visible_alias = "wallet-name",
+        alias = "wallet_name",
+        env = "BT_WALLET_NAME",
+        default_value = "default",
+        value_name = "NAME"
+    )]
+    pub name: String,
+    /// Name of the hotkey.
+    #[arg(
+        long = "wallet.hotkey",
+        visible_alias = "wallet-hotkey",
+        alias = "wallet_hotkey",
+        env = "BT_WALLET_HOTKEY",
+        default_value = "default",
+        value_name = "HOTKEY"
+    )]
+    pub hotkey: String,
+    /// Folder of the wallets; `~/.bittensor/wallets` by default.
+    #[arg(
+        long = "wallet.path",
+        visible_alias = "wallet-path",
+        alias = "wallet_path",
+        env = "BT_WALLET_PATH",
+        value_name = "DIR"
+    )]
+    pub path: Option<PathBuf>,
+}
+
+/// The chain, as `btcli` names it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Chain")]
+pub struct SubtensorArgs {
+    /// Network: `finney`, `test`, `local` or `archive`.
+    #[arg(
+        long = "subtensor.network",
+        visible_alias = "subtensor-network",
+        alias = "subtensor_network",
+        alias = "network",
+        env = "BT_SUBTENSOR_NETWORK",
+        value_name = "NETWORK"
+    )]
+    pub network: Option<String>,
+    /// A node's address, `ws://` or `wss://`; may be given several times, tried in order.
+    #[arg(
+        long = "subtensor.chain_endpoint",
+        visible_alias = "subtensor-chain-endpoint",
+        alias = "subtensor.chain-endpoint",
+        env = "BT_SUBTENSOR_CHAIN_ENDPOINT",
+        value_delimiter = ',',
+        value_name = "URL"
+    )]
+    pub chain_endpoint: Vec<String>,
+    /// Subnet.
+    #[arg(long, env = "BISTRO_NETUID", default_value_t = 212)]
+    pub netuid: u16,
+}
+
+/// What is logged, to standard error.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logs")]
+pub struct LoggingArgs {
+    /// Form of the log lines.
+    #[arg(long, env = "BISTRO_LOG_FORMAT", default_value = "pretty")]
+    pub log_format: LogFormat,
+    /// More detail (as `-v`).
+    #[arg(long = "logging.debug", visible_alias = "logging-debug", short = 'v')]
+    pub debug: bool,
+    /// All detail.
+    #[arg(long = "logging.trace", visible_alias = "logging-trace")]
+    pub trace: bool,
+}
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Flags of the miner alone.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Mining")]
+pub struct MinerArgs {
+    /// Your own idea of the rules (a name or a file of `config/rules/`): if the run's differ, you are told and nothing runs.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub rules: Option<String>,
+    /// How deltas are stored.
+    #[arg(
+        long = "delta.encoding",
+        visible_alias = "delta-encoding",
+        env = "BISTRO_DELTA_ENCODING",
+        default_value = "bf16",
+        value_name = "ENCODING"
+    )]
+    pub encoding: EncodingArg,
+    /// Sequences of one optimizer step.
+    #[arg(long, alias = "batch_size", alias = "desired_batch_size", default_value_t = 8, value_name = "N")]
+    pub batch_size: usize,
+    /// Sequences computed at once; fewer need less memory.
+    #[arg(long, alias = "micro_batch_size", alias = "actual_batch_size", default_value_t = 8, value_name = "N")]
+    pub micro_batch_size: usize,
+    /// Learning rate after warm-up.
+    #[arg(long, alias = "learning_rate", default_value_t = 3e-3, value_name = "RATE")]
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises from zero.
+    #[arg(long, alias = "warmup_steps", default_value_t = 20, value_name = "N")]
+    pub warmup_steps: u32,
+    /// Decoupled weight decay of matrices.
+    #[arg(long, alias = "weight_decay", alias = "optimizer_weight_decay", default_value_t = 0.1, value_name = "SHARE")]
+    pub weight_decay: f64,
+}
+
+/// Encodings by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EncodingArg {
+    /// 32-bit floats.
+    F32,
+    /// bfloat16: half the size.
+    Bf16,
+}
+
+impl From<EncodingArg> for Encoding {
+    fn from(arg: EncodingArg) -> Self {
+        match arg {
+            EncodingArg::F32 => Self::F32,
+            EncodingArg::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+/// Flags of the validator alone: the rules with which it begins a run. A run that exists keeps its rules, and these must
+/// agree with them.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "The run's rules")]
+pub struct RunArgs {
+    /// The mechanism: `recommended`, `readme`, or a file like those of `config/rules/`.
+    #[arg(long, env = "BISTRO_RULES", default_value = "recommended", value_name = "NAME|FILE")]
+    pub rules: String,
+    /// The model: `nano`, `small`, `7b`, or a `config.json` of a Llama.
+    #[arg(long, env = "BISTRO_MODEL", default_value = "nano", value_name = "PRESET|FILE")]
+    pub model: String,
+    /// Tokens of a sequence; the model's own length by default.
+    #[arg(long, alias = "sequence_length", value_name = "N")]
+    pub sequence_length: Option<usize>,
+    /// Rows of the dataset in a page.
+    #[arg(long, alias = "rows_per_page", default_value_t = 8, value_name = "N")]
+    pub rows_per_page: u64,
+    /// Seed of the first master's weights.
+    #[arg(long, alias = "init_seed", default_value_t = 0, value_name = "N")]
+    pub init_seed: u64,
+    /// Sequences evaluated at once; fewer need less memory.
+    #[arg(long, alias = "batch_size", default_value_t = 8, value_name = "N")]
+    pub batch_size: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Miner {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        miner: MinerArgs,
+    }
+
+    /// The original README's command lines, word for word behind the program's name.
+    #[test]
+    fn the_readme_line_is_understood() {
+        let line = "bistro-miner --wallet.name alice --wallet.hotkey h1 --subtensor.network test --netuid 212 \
+                    --bucket decis --device cuda:1";
+        let args = Miner::try_parse_from(line.split_whitespace()).unwrap();
+        assert_eq!((args.common.wallet.name.as_str(), args.common.wallet.hotkey.as_str()), ("alice", "h1"));
+        assert_eq!((args.common.subtensor.network.as_deref(), args.common.subtensor.netuid), (Some("test"), 212));
+        assert_eq!((args.common.bucket.as_str(), args.common.device.as_str()), ("decis", "cuda:1"));
+        assert_eq!(args.miner.encoding, EncodingArg::Bf16);
+    }
+
+    #[test]
+    fn every_spelling_of_a_wallet_flag_means_the_same() {
+        for spelling in ["--wallet.name", "--wallet-name", "--wallet_name"] {
+            let args = Miner::try_parse_from(["m", spelling, "w", "--bucket", "abc"]).unwrap();
+            assert_eq!(args.common.wallet.name, "w");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! From `main` to the loop and back: runtime, logs, Ctrl-C, exit status.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use bistro_node::NodeError;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{LogFormat, LoggingArgs};
+
+/// Exit status of a usage or configuration mistake, or of a refusal that only an operator can mend.
+const REFUSED: u8 = 2;
+/// Exit status of a failure that may be gone at the next start (`EX_TEMPFAIL`).
+const TEMPORARY: u8 = 75;
+/// Exit status after a second Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
+/// Runs `work` to its end, with logs on standard error. The token is cancelled by Ctrl-C or SIGTERM; a second one ends the
+/// process at once.
+pub fn run(logging: &LoggingArgs, work: impl AsyncFnOnce(CancellationToken) -> Result<()>) -> ExitCode {
+    start_logs(logging);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    let stop = CancellationToken::new();
+    let outcome = runtime.block_on(async {
+        tokio::spawn(watch_signals(stop.clone()));
+        work(stop).await
+    });
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    tracing::error!("{error:#}");
+    let temporary = match error.downcast_ref::<NodeError>() {
+        Some(error) => error.is_temporary(),
+        None => error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<bistro_chain::ChainError>())
+            .any(|cause| cause.retry() != bistro_core::ports::Retry::Never),
+    };
+    ExitCode::from(if temporary { TEMPORARY } else { REFUSED })
+}
+
+fn start_logs(args: &LoggingArgs) {
+    let level = match (args.trace, args.debug) {
+        (true, _) => "trace",
+        (false, true) => "debug",
+        (false, false) => "info",
+    };
+    // The libraries below are told to be quiet: their details bury what an operator looks for.
+    let ours = format!(
+        "warn,bistro={level},bistro_chain={level},bistro_cli={level},bistro_model={level},bistro_node={level},bistro_pages={level},bistro_storage={level},bistro_miner={level},bistro_validator={level}"
+    );
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(ours));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    match args.log_format {
+        LogFormat::Pretty => builder.with_ansi(colour).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+async fn watch_signals(stop: CancellationToken) {
+    signal().await;
+    tracing::info!("stopping; once more ends at once");
+    stop.cancel();
+    signal().await;
+    #[expect(clippy::exit, reason = "the operator asked twice")]
+    std::process::exit(INTERRUPTED);
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! { _ = tokio::signal::ctrl_c() => {} _ = terminate.recv() => {} }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    let _ = tokio::signal::ctrl_c().await;
+}
