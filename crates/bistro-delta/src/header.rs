@@ -3,9 +3,9 @@
 //! A file is: the header's length (u64, little-endian), the header, the data. The header maps `__metadata__` to strings
 //! and every other name to a type, a shape and a range of the data.
 //!
-//! Reading is our own and not the `safetensors` crate's, for two reasons found in its version 0.8.0: a name that stands
-//! twice is taken silently, and offsets that add up to almost 2⁶⁴ overflow its last sum, which panics in a debug build and
-//! passes the check in a release build. Our tests hold both writers and readers against each other on sound files.
+//! Both ways are our own and not the `safetensors` crate's, which in its version 0.8.0 writes metadata in random order,
+//! takes a name that stands twice, and adds up offsets to an overflow, a panic where overflow is checked. Our tests hold
+//! both writers and both readers against each other on sound files.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,7 +4,7 @@
 //! sequences of the run's length; the same page gives the same tokens on every machine.
 //!
 //! # Layout
-//! - [`open`]: a dataset by its name, such as `dir:corpus`.
+//! - [`mod@open`]: a dataset by its name, such as `dir:corpus`.
 //! - [`corpus`]: a folder of text files as a dataset.
 //! - [`rows`]: where a text is cut into rows.
 //! - [`tokenizer`]: text to token ids.

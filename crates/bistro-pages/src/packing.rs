@@ -18,9 +18,11 @@ pub fn pack(documents: impl IntoIterator<Item = Vec<u32>>, end_of_text: u32, seq
 mod tests {
     use super::*;
 
+    type Case = (&'static [&'static [u32]], usize, &'static [u32]);
+
     #[test]
     fn sequences_are_full_and_documents_end() {
-        let table: [(&[&[u32]], usize, &[u32]); 7] = [
+        let table: [Case; 7] = [
             (&[], 4, &[]),
             (&[&[1, 2]], 4, &[]),
             (&[&[1, 2, 3]], 4, &[1, 2, 3, 0]),

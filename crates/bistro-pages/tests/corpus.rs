@@ -61,13 +61,14 @@ fn rows_are_the_files_in_the_order_of_their_paths() {
     assert_eq!(corpus.index().configs[0].rows, corpus.rows() as u64);
 }
 
+type Change = fn(&Path);
+
 #[test]
 fn the_index_follows_from_names_and_contents_alone() {
     let digest = |dir: &TempDir, options| Corpus::open(dir.path(), options).unwrap().index().digest();
     let original = digest(&speeches(), OPTIONS);
     assert_eq!(digest(&speeches(), OPTIONS), original, "another place, the same files");
 
-    type Change = fn(&Path);
     let changes: [(&str, Change); 4] = [
         ("one byte", |dir| {
             let path = dir.join("sub/c.txt");
@@ -94,6 +95,18 @@ fn the_index_follows_from_names_and_contents_alone() {
     let notes = speeches();
     std::fs::write(notes.path().join("notes.md"), "other").unwrap();
     assert_eq!(digest(&notes, OPTIONS), original, "only .txt files count");
+}
+
+/// Computed by Python as the module describes: every running network's rules name such a digest.
+#[test]
+fn the_content_digest_is_fixed() {
+    let dir =
+        folder(&[("sub/b.txt", "é\n".repeat(50).as_bytes()), ("a.txt", b""), ("B.txt", "x y ".repeat(100).as_bytes())]);
+    let corpus = Corpus::open(dir.path(), OPTIONS).unwrap();
+    let content = corpus.index().content.unwrap().to_string();
+    assert_eq!(content, "a6e51a8d97f85963b1c552d421483d0aedc6fa17868a228b77bc08b6c5cbd154");
+    // 400 bytes in rows that end before byte 64 at a space, 150 in rows that end at a line.
+    assert_eq!(corpus.rows(), 7 + 3);
 }
 
 #[test]
