@@ -1,1 +1,4 @@
 //! bistro-localnet
+
+pub mod chain;
+pub mod s3;
