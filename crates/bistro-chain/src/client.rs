@@ -1,0 +1,293 @@
+//! The connection to a subtensor node, and the port's methods over it.
+//!
+//! Reads and writes happen at the node's *best* block, not the finalised one: on the real chain finality is two or three
+//! blocks behind, and a commitment must be seen as soon as it is in a block. A reorganisation may take such a block back;
+//! the pool then includes the transaction again by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
+use bistro_core::ports::{Chain, Metagraph, PortError, Retry};
+use tokio::task::JoinHandle;
+
+use crate::error::ChainError;
+use crate::identity::Keypair;
+use crate::network::Network;
+
+mod answers;
+mod calls;
+mod heads;
+mod link;
+mod read;
+mod submit;
+
+use heads::Heads;
+use link::Link;
+
+/// The longest text of a commitment, bytes.
+pub const MAX_COMMITMENT_BYTES: usize = 128;
+
+/// How long things may take. What is `None` follows from the chain's block time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// One read, or handing a transaction to the node.
+    pub call: Duration,
+    /// From handing over a transaction to its block; 10 block times, but at least 30 s.
+    pub inclusion: Option<Duration>,
+    /// How long [`Chain::next_block`] waits; 10 block times, but at least 30 s.
+    pub patience: Option<Duration>,
+    /// How long the chain is searched for a call whose acknowledgement was lost; 3 block times, 3 s to 1 minute.
+    pub search: Option<Duration>,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { call: Duration::from_secs(30), inclusion: None, patience: None, search: None }
+    }
+}
+
+/// A subnet of a subtensor chain, as one hotkey meets it. Keeps one connection, follows the chain's head in a background
+/// task, and reconnects (to the network's next endpoint) by itself.
+pub struct SubtensorChain {
+    netuid: NetUid,
+    key: Option<Keypair>,
+    link: Arc<Link>,
+    heads: Heads,
+    block_time: Duration,
+    deadlines: Deadlines,
+    /// One write at a time: two with the same nonce would throw each other out.
+    writing: tokio::sync::Mutex<()>,
+    follower: JoinHandle<()>,
+}
+
+impl Drop for SubtensorChain {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+impl SubtensorChain {
+    /// Connects to `network` for subnet `netuid`. Without `key`, only reading works.
+    pub async fn connect(network: &Network, netuid: NetUid, key: Option<Keypair>) -> Result<Self, ChainError> {
+        Self::connect_with(network, netuid, key, Deadlines::default()).await
+    }
+
+    /// The same with deadlines of one's own.
+    pub async fn connect_with(
+        network: &Network,
+        netuid: NetUid,
+        key: Option<Keypair>,
+        deadlines: Deadlines,
+    ) -> Result<Self, ChainError> {
+        let link = Arc::new(Link::connect(network.clone(), deadlines.call).await?);
+        let at = link.best().await?;
+        let block_time = read::block_time(&at);
+        let heads = Heads::new(Block(at.block_number()));
+        tracing::info!(
+            network = network.name,
+            block = at.block_number(),
+            runtime = at.spec_version(),
+            block_seconds = block_time.as_secs_f32(),
+            "connected to the chain"
+        );
+        let follower = tokio::spawn(heads::follow(link.clone(), heads.clone(), block_time));
+        let writing = tokio::sync::Mutex::new(());
+        Ok(Self { netuid, key, link, heads, block_time, deadlines, writing, follower })
+    }
+
+    /// The chain's block time as its runtime states it.
+    pub fn block_time(&self) -> Duration {
+        self.block_time
+    }
+
+    /// The weights that `uid` has on the chain, each of `0..=65535`, empty if it never set any.
+    pub async fn weights_of(&self, uid: Uid) -> Result<Vec<(Uid, u16)>, ChainError> {
+        let at = self.link.best().await?;
+        let weights = self.link.within("reading weights", read::weights(&at, self.netuid, uid)).await?;
+        Ok(weights.into_iter().map(|(uid, weight)| (Uid(uid), weight)).collect())
+    }
+
+    /// The slot that `hotkey` holds on the subnet.
+    pub async fn uid_of(&self, hotkey: &Hotkey) -> Result<Option<Uid>, ChainError> {
+        let at = self.link.best().await?;
+        self.link.within("reading a uid", read::uid(&at, self.netuid, hotkey)).await
+    }
+
+    /// Registers `hotkey` on the subnet at the chain's price, paid by `coldkey`. Nothing is sent if it is registered already.
+    pub async fn burned_register(&self, coldkey: &Keypair, hotkey: &Hotkey) -> Result<Uid, ChainError> {
+        if let Some(uid) = self.uid_of(hotkey).await? {
+            return Ok(uid);
+        }
+        let sent = self.send(coldkey, "burned_register", &calls::burned_register(self.netuid, hotkey)).await;
+        match (self.uid_of(hotkey).await, sent) {
+            (Ok(Some(uid)), _) => Ok(uid),
+            (_, Err(error)) | (Err(error), Ok(_)) => Err(error),
+            (Ok(None), Ok(_)) => Err(ChainError::NotRegistered { hotkey: *hotkey, netuid: self.netuid }),
+        }
+    }
+
+    /// Stakes `amount` rao of `coldkey` on `hotkey` in the subnet. Repeating it stakes again.
+    pub async fn add_stake(&self, coldkey: &Keypair, hotkey: &Hotkey, amount: u64) -> Result<(), ChainError> {
+        self.send(coldkey, "add_stake", &calls::add_stake(self.netuid, hotkey, amount)).await.map(drop)
+    }
+
+    async fn newest(&self) -> Result<Block, ChainError> {
+        if let Some(block) = self.heads.fresh(self.block_time * 2) {
+            return Ok(block);
+        }
+        let block = self.link.head().await?;
+        self.heads.publish(block);
+        Ok(block)
+    }
+
+    async fn wait_for_block(&self, after: Block) -> Result<Block, ChainError> {
+        let waited = self.deadlines.patience.unwrap_or((self.block_time * 10).max(MIN_PATIENCE));
+        if let Some(block) = self.heads.later_than(after, waited).await {
+            return Ok(block);
+        }
+        let block = self.link.head().await?;
+        self.heads.publish(block);
+        if block > after { Ok(block) } else { Err(ChainError::NoNewBlock { after, waited }) }
+    }
+
+    async fn read_metagraph(&self) -> Result<Metagraph, ChainError> {
+        let at = self.link.best().await?;
+        self.link.within("reading the metagraph", read::metagraph(&at, self.netuid)).await
+    }
+
+    async fn read_commitment(&self, hotkey: &Hotkey) -> Result<Option<String>, ChainError> {
+        let at = self.link.best().await?;
+        self.link.within("reading a commitment", read::commitment(&at, self.netuid, hotkey)).await
+    }
+
+    async fn send_commitment(&self, text: &str) -> Result<(), ChainError> {
+        let call = "set_commitment";
+        if text.is_empty() || text.len() > MAX_COMMITMENT_BYTES {
+            let why = format!("a commitment has 1 to {MAX_COMMITMENT_BYTES} bytes, this one has {}", text.len());
+            return Err(ChainError::Unsendable { call, why });
+        }
+        let key = self.key.as_ref().ok_or(ChainError::NoKey { call })?;
+        let own = key.public();
+        if self.read_commitment(&own).await?.as_deref() == Some(text) {
+            return Ok(());
+        }
+        let sent = self.send(key, call, &calls::set_commitment(self.netuid, text)).await;
+        let Err(error @ ChainError::Unacknowledged { .. }) = sent else { return sent.map(drop) };
+        self.unless_it_shows(error, &Effect::Commitment { own, text }).await
+    }
+
+    async fn send_weights(&self, weights: &[(Uid, u16)]) -> Result<(), ChainError> {
+        let call = "set_weights";
+        let key = self.key.as_ref().ok_or(ChainError::NoKey { call })?;
+        if weights.is_empty() || weights.len() > answers::MAX_NEURONS {
+            let why = format!("it wants 1 to {} weights, not {}", answers::MAX_NEURONS, weights.len());
+            return Err(ChainError::Unsendable { call, why });
+        }
+        let at = self.link.best().await?;
+        let rules = self.link.within("reading the rules of weights", read::weight_rules(&at, self.netuid)).await?;
+        if rules.commit_reveal {
+            return Err(ChainError::CommitReveal(self.netuid));
+        }
+        let payload = calls::set_weights(self.netuid, weights, rules.version_key);
+        match self.send(key, call, &payload).await {
+            Ok(_) => Ok(()),
+            Err(error @ ChainError::Unacknowledged { .. }) => {
+                // The chain notes the block of the newest weights: later than the block known before sending, they are these.
+                self.unless_it_shows(error, &Effect::Weights { own: key.public(), after: at.block_number() }).await
+            }
+            Err(error) => Err(self.with_due_block(error, &key.public(), rules.rate_limit).await),
+        }
+    }
+
+    /// Signs and sends at the best block, and waits until the call is in a block and succeeded.
+    async fn send(&self, key: &Keypair, call: &'static str, payload: &calls::Call) -> Result<Block, ChainError> {
+        let inclusion = self.deadlines.inclusion.unwrap_or((self.block_time * 10).max(MIN_PATIENCE));
+        let _one_at_a_time = self.writing.lock().await;
+        submit::submit(&self.link, key, call, payload, inclusion).await
+    }
+
+    /// The block of `hotkey`'s last weights, and the block at which that was read.
+    async fn last_update(&self, hotkey: &Hotkey) -> Result<(Option<u64>, u64), ChainError> {
+        let at = self.link.best().await?;
+        let last = self.link.within("reading the last update", read::last_update(&at, self.netuid, hotkey)).await?;
+        Ok((last, at.block_number()))
+    }
+
+    /// After a lost acknowledgement: looks for the effect on the chain for a while. The error stands if it does
+    /// not show; the call is never sent again from here.
+    async fn unless_it_shows(&self, error: ChainError, effect: &Effect<'_>) -> Result<(), ChainError> {
+        let usual = (self.block_time * 3).clamp(Duration::from_secs(3), Duration::from_mins(1));
+        let until = tokio::time::Instant::now() + self.deadlines.search.unwrap_or(usual);
+        loop {
+            match self.shows(effect).await {
+                Ok(true) => {
+                    tracing::info!(%error, "the acknowledgement was lost, but the chain shows the call");
+                    return Ok(());
+                }
+                Ok(false) => {}
+                Err(why) => tracing::debug!(%why, "looking for the call on the chain"),
+            }
+            if tokio::time::Instant::now() >= until {
+                return Err(error);
+            }
+            let head = self.heads.last();
+            self.heads.later_than(head, self.block_time.min(Duration::from_secs(3))).await;
+        }
+    }
+
+    async fn shows(&self, effect: &Effect<'_>) -> Result<bool, ChainError> {
+        match effect {
+            Effect::Commitment { own, text } => Ok(self.read_commitment(own).await?.as_deref() == Some(*text)),
+            Effect::Weights { own, after } => Ok(self.last_update(own).await?.0.is_some_and(|block| block > *after)),
+        }
+    }
+
+    /// Replaces the guess in a rate limit's refusal by the blocks that are left.
+    async fn with_due_block(&self, mut error: ChainError, own: &Hotkey, rate_limit: u64) -> ChainError {
+        if let ChainError::Refused { refusal, .. } = &mut error
+            && refusal.is_rate_limit()
+            && let Ok((Some(last), now)) = self.last_update(own).await
+        {
+            refusal.retry = Retry::After(last.saturating_add(rate_limit).saturating_sub(now).max(1));
+        }
+        error
+    }
+}
+
+/// What a call leaves on the chain, to find it by.
+enum Effect<'a> {
+    Commitment { own: Hotkey, text: &'a str },
+    Weights { own: Hotkey, after: u64 },
+}
+
+/// Even a chain of very short blocks is waited for this long.
+const MIN_PATIENCE: Duration = Duration::from_secs(30);
+
+#[async_trait]
+impl Chain for SubtensorChain {
+    async fn head(&self) -> Result<Block, PortError> {
+        Ok(self.newest().await?)
+    }
+
+    async fn next_block(&self, after: Block) -> Result<Block, PortError> {
+        Ok(self.wait_for_block(after).await?)
+    }
+
+    async fn metagraph(&self) -> Result<Metagraph, PortError> {
+        Ok(self.read_metagraph().await?)
+    }
+
+    async fn commitment(&self, hotkey: &Hotkey) -> Result<Option<String>, PortError> {
+        Ok(self.read_commitment(hotkey).await?)
+    }
+
+    async fn commit(&self, text: &str) -> Result<(), PortError> {
+        Ok(self.send_commitment(text).await?)
+    }
+
+    async fn set_weights(&self, weights: &[(Uid, u16)]) -> Result<(), PortError> {
+        Ok(self.send_weights(weights).await?)
+    }
+}

@@ -1,0 +1,76 @@
+//! The calls that are sent, as subxt's dynamic payloads: names are resolved in the live metadata, arguments by position.
+
+use bistro_core::ids::{Hotkey, NetUid, Uid};
+use subxt::dynamic::{self, Value};
+use subxt::ext::scale_value::Composite;
+use subxt::transactions::DynamicPayload;
+
+/// A call with its arguments.
+pub(super) type Call = DynamicPayload<Composite<()>>;
+
+fn call(pallet: &'static str, name: &'static str, arguments: Vec<Value>) -> Call {
+    dynamic::transaction(pallet, name, Composite::Unnamed(arguments))
+}
+
+fn number(n: impl Into<u128>) -> Value {
+    Value::u128(n.into())
+}
+
+/// `Commitments.set_commitment` with one field, `RawN` of the text's own length (1 to 128 bytes).
+pub(super) fn set_commitment(netuid: NetUid, text: &str) -> Call {
+    let field = Value::unnamed_variant(format!("Raw{}", text.len()), [Value::from_bytes(text)]);
+    let info = Value::named_composite([("fields", Value::unnamed_composite([field]))]);
+    call("Commitments", "set_commitment", vec![number(netuid.0), info])
+}
+
+/// `SubtensorModule.set_weights`.
+pub(super) fn set_weights(netuid: NetUid, weights: &[(Uid, u16)], version_key: u64) -> Call {
+    let uids = Value::unnamed_composite(weights.iter().map(|(uid, _)| number(uid.0)));
+    let values = Value::unnamed_composite(weights.iter().map(|&(_, weight)| number(weight)));
+    call("SubtensorModule", "set_weights", vec![number(netuid.0), uids, values, number(version_key)])
+}
+
+/// `SubtensorModule.burned_register`, signed by a coldkey.
+pub(super) fn burned_register(netuid: NetUid, hotkey: &Hotkey) -> Call {
+    call("SubtensorModule", "burned_register", vec![number(netuid.0), Value::from_bytes(hotkey.0)])
+}
+
+/// `SubtensorModule.add_stake` of `amount` rao, signed by a coldkey.
+pub(super) fn add_stake(netuid: NetUid, hotkey: &Hotkey, amount: u64) -> Call {
+    call("SubtensorModule", "add_stake", vec![Value::from_bytes(hotkey.0), number(netuid.0), number(amount)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::answers::tests::real_runtimes;
+
+    #[test]
+    fn a_commitment_names_the_raw_variant_of_its_length() {
+        let payload = set_commitment(NetUid(7), "bucket");
+        assert_eq!((payload.pallet_name(), payload.call_name()), ("Commitments", "set_commitment"));
+        let text = format!("{:?}", payload.call_data());
+        assert!(text.contains("\"Raw6\"") && !text.contains("\"Raw7\""), "{text}");
+    }
+
+    #[test]
+    fn calls_have_the_known_bytes_under_every_real_runtime() {
+        let hotkey = Hotkey([0xab; 32]);
+        let key = "ab".repeat(32);
+        let cases = [
+            (set_commitment(NetUid(7), "bucket"), "120007000407".to_owned() + "6275636b6574"),
+            (
+                set_weights(NetUid(1), &[(Uid(3), 65535), (Uid(4), 1)], 9),
+                "0700010008030004".to_owned() + "0008ffff01000900000000000000",
+            ),
+            (burned_register(NetUid(2), &hotkey), format!("07070200{key}")),
+            (add_stake(NetUid(2), &hotkey, 1_000_000_000), format!("0702{key}020000ca9a3b00000000")),
+        ];
+        for (name, runtime) in real_runtimes() {
+            for (payload, wanted) in &cases {
+                let bytes = hex::encode(runtime.tx().call_data(payload).unwrap());
+                assert_eq!(bytes, *wanted, "{} under {name}", payload.call_name());
+            }
+        }
+    }
+}

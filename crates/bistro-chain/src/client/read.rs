@@ -1,0 +1,105 @@
+//! Reads at one block. Each is one or two requests; the caller sets the deadline.
+
+use std::time::Duration;
+
+use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
+use bistro_core::ports::Metagraph;
+use subxt::dynamic;
+use subxt::ext::frame_decode::storage::{IntoDecodableValues, IntoEncodableValues};
+use subxt::ext::scale_decode::DecodeAsType;
+
+use super::answers::{CommitmentAnswer, MetagraphAnswer};
+use super::link::AtBlock;
+use crate::error::ChainError;
+
+/// Bittensor's public networks make a block every 12 seconds.
+const USUAL_BLOCK_TIME: Duration = Duration::from_secs(12);
+
+/// Milliseconds between blocks, from the runtime's constants.
+pub(super) fn block_time(at: &AtBlock) -> Duration {
+    let constant = |pallet, name| at.constants().entry(dynamic::constant::<u64>(pallet, name)).ok();
+    let slot = constant("Aura", "SlotDuration").filter(|&slot| slot > 0);
+    let slot = slot.or_else(|| constant("Timestamp", "MinimumPeriod").filter(|&half| half > 0)?.checked_mul(2));
+    slot.map_or(USUAL_BLOCK_TIME, Duration::from_millis).min(Duration::from_mins(10))
+}
+
+/// The whole subnet in one runtime call.
+pub(super) async fn metagraph(at: &AtBlock, netuid: NetUid) -> Result<Metagraph, ChainError> {
+    let call =
+        dynamic::runtime_api_call::<_, Option<MetagraphAnswer>>("SubnetInfoRuntimeApi", "get_metagraph", (netuid.0,));
+    let answer = at.runtime_apis().call(call).await;
+    let answer = answer.map_err(|e| ChainError::from_read("reading the metagraph", e))?;
+    answer.ok_or(ChainError::NoSubnet(netuid))?.check(netuid, Block(at.block_number()))
+}
+
+/// The text that `hotkey` committed, if it is one.
+pub(super) async fn commitment(at: &AtBlock, netuid: NetUid, hotkey: &Hotkey) -> Result<Option<String>, ChainError> {
+    let keys = (netuid.0, hotkey.0);
+    let answer = value::<_, CommitmentAnswer>(at, "reading a commitment", "Commitments", "CommitmentOf", keys).await?;
+    Ok(answer.and_then(|answer| match answer.text() {
+        Ok(text) => Some(text),
+        Err(why) => {
+            tracing::debug!(%hotkey, why, "a commitment that is no text");
+            None
+        }
+    }))
+}
+
+/// The slot of `hotkey`.
+pub(super) async fn uid(at: &AtBlock, netuid: NetUid, hotkey: &Hotkey) -> Result<Option<Uid>, ChainError> {
+    let uid = value::<_, u16>(at, "reading a uid", SUBTENSOR, "Uids", (netuid.0, hotkey.0)).await?;
+    Ok(uid.map(Uid))
+}
+
+/// The weights of a slot.
+pub(super) async fn weights(at: &AtBlock, netuid: NetUid, uid: Uid) -> Result<Vec<(u16, u16)>, ChainError> {
+    Ok(value(at, "reading weights", SUBTENSOR, "Weights", (netuid.0, uid.0)).await?.unwrap_or_default())
+}
+
+/// The block of `hotkey`'s last weights; `None` without a slot.
+pub(super) async fn last_update(at: &AtBlock, netuid: NetUid, hotkey: &Hotkey) -> Result<Option<u64>, ChainError> {
+    let Some(uid) = uid(at, netuid, hotkey).await? else { return Ok(None) };
+    let blocks: Option<Vec<u64>> = value(at, "reading last updates", SUBTENSOR, "LastUpdate", (netuid.0,)).await?;
+    Ok(blocks.and_then(|blocks| blocks.get(usize::from(uid.0)).copied()))
+}
+
+/// What the subnet demands of a submission of weights.
+pub(super) struct WeightRules {
+    pub(super) commit_reveal: bool,
+    pub(super) version_key: u64,
+    pub(super) rate_limit: u64,
+}
+
+/// The subnet's demands. Read together: three requests, one wait.
+pub(super) async fn weight_rules(at: &AtBlock, netuid: NetUid) -> Result<WeightRules, ChainError> {
+    let what = "reading the rules of weights";
+    let (commit_reveal, version_key, rate_limit) = futures::try_join!(
+        value::<_, bool>(at, what, SUBTENSOR, "CommitRevealWeightsEnabled", (netuid.0,)),
+        value::<_, u64>(at, what, SUBTENSOR, "WeightsVersionKey", (netuid.0,)),
+        value::<_, u64>(at, what, SUBTENSOR, "WeightsSetRateLimit", (netuid.0,)),
+    )?;
+    Ok(WeightRules {
+        commit_reveal: commit_reveal.unwrap_or(false),
+        version_key: version_key.unwrap_or(0),
+        rate_limit: rate_limit.unwrap_or(0),
+    })
+}
+
+const SUBTENSOR: &str = "SubtensorModule";
+
+/// One storage entry, with the runtime's default where it has one.
+async fn value<K, V>(
+    at: &AtBlock,
+    what: &'static str,
+    pallet: &str,
+    entry: &str,
+    keys: K,
+) -> Result<Option<V>, ChainError>
+where
+    K: IntoEncodableValues + IntoDecodableValues,
+    V: DecodeAsType,
+{
+    let address = dynamic::storage::<K, V>(pallet, entry);
+    let found = at.storage().try_fetch(address, keys).await.map_err(|e| ChainError::from_read(what, e))?;
+    found.map(|value| value.decode().map_err(|e| ChainError::from_read(what, e))).transpose()
+}
