@@ -20,7 +20,7 @@ fn main() -> anyhow::Result<()> {
         let options = TrainOptions { threads: Some(threads), ..TrainOptions::default() };
         let device = bistro_model::device::parse("cpu")?;
         let mut learner = LlamaLearner::init(config.clone(), 1, device, options)?;
-        for rows in [4, 8] {
+        for rows in [2, 4, 8] {
             let ids = (0..rows * (seq + 1)).map(|i| (i * i * 31 + i * 7) as u32 % 50257).collect();
             let batch = TokenBatch { seq: seq + 1, ids };
             let train = rate(&batch, || learner.train_step(&batch).map(|_| ()))?;

@@ -161,12 +161,12 @@ impl LlamaConfig {
         within("num_key_value_heads", self.kv_heads(), self.num_attention_heads)?;
         within("max_position_embeddings", self.max_position_embeddings, 1 << 20)?;
         let (heads, kv_heads, hidden) = (self.num_attention_heads, self.kv_heads(), self.hidden_size);
-        expect(self.head_dim.is_some() || hidden % heads == 0, || {
+        expect(self.head_dim.is_some() || hidden.is_multiple_of(heads), || {
             format!("hidden_size {hidden} is not a multiple of num_attention_heads {heads}: give head_dim")
         })?;
         within("head_dim", self.head_dim(), 1024)?;
-        expect(self.head_dim() % 2 == 0, || "head_dim must be even: rotary positions turn pairs".into())?;
-        expect(heads % kv_heads == 0, || {
+        expect(self.head_dim().is_multiple_of(2), || "head_dim must be even: rotary positions turn pairs".into())?;
+        expect(heads.is_multiple_of(kv_heads), || {
             format!("num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}")
         })?;
         between("rms_norm_eps", self.rms_norm_eps, 1e-12, 1e-2)?;

@@ -3,6 +3,7 @@
 //!
 //! In shapes, B is sequences, T tokens of each, H `hidden_size`, N query heads, K key and value heads, D `head_dim`,
 //! F `intermediate_size`, V `vocab_size`.
+#![expect(clippy::many_single_char_names)] // they are the sides just named
 
 use std::collections::BTreeMap;
 
