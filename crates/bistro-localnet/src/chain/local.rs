@@ -37,12 +37,13 @@ pub struct LocalChain {
 }
 
 impl LocalChain {
-    /// Starts a chain at its genesis and listens for JSON-RPC over WebSocket and HTTP.
+    /// Starts a chain with its genesis and block 1, and listens for JSON-RPC over WebSocket and HTTP.
     ///
     /// # Errors
     /// [`ChainError::Listen`] when the address is taken.
     pub async fn start(config: LocalChainConfig) -> Result<Self, ChainError> {
         let node = Arc::new(Node::new(&config)?);
+        node.seal()?;
         let addr = config.listen;
         let listen = |source| ChainError::Listen { addr, source };
         let server = Server::builder()
@@ -151,7 +152,7 @@ impl LocalChain {
         f: impl FnOnce() -> Result<R, DispatchError> + Send + 'static,
     ) -> Result<R, ChainError> {
         let node = self.node.clone();
-        let sealed = tokio::task::spawn_blocking(move || node.seal(|block| block.attempt(f)));
+        let sealed = tokio::task::spawn_blocking(move || node.seal_with(|block| block.attempt(f)));
         let (_, result) = sealed.await.map_err(|_| ChainError::Stopped)??;
         result?.map_err(|error| ChainError::Refused(name(error)))
     }

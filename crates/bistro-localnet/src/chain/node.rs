@@ -16,12 +16,15 @@ use std::{
 };
 use tokio::{
     sync::{Notify, broadcast, mpsc::UnboundedReceiver},
-    time::MissedTickBehavior,
+    time::{Instant, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
 
 /// Heads that a slow subscriber may lag behind.
 const HEADS: usize = 256;
+
+/// What a clock can count to; longer block times are cut to it.
+const LONGEST_BLOCK_TIME: Duration = Duration::from_hours(24 * 365);
 
 /// Locks whose holder cannot panic with them half-written: runtime panics are caught before the lock is reached.
 mod parking {
@@ -85,11 +88,11 @@ impl Node {
         })
     }
 
-    /// Seals blocks until `stop`.
+    /// Seals a block every `block_time`, the first that long from now, until `stop`.
     pub(crate) async fn run(self: Arc<Self>, block_time: Duration, stop: CancellationToken) {
-        let mut clock = tokio::time::interval(block_time);
+        let block_time = block_time.clamp(Duration::from_millis(1), LONGEST_BLOCK_TIME);
+        let mut clock = tokio::time::interval_at(Instant::now() + block_time, block_time);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first tick is immediate: block 1 is there when the first client comes.
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -97,7 +100,7 @@ impl Node {
                 () = self.wake.notified() => {}
             }
             let node = self.clone();
-            match tokio::task::spawn_blocking(move || node.seal(|_| Ok::<_, ()>(()))).await {
+            match tokio::task::spawn_blocking(move || node.seal()).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => tracing::error!(%error, "no block was made"),
                 Err(error) => tracing::error!(%error, "no block was made"),
@@ -105,11 +108,16 @@ impl Node {
         }
     }
 
-    /// Makes a block now: first `root`, on the state's own authority, then what waits in the pool.
-    pub(crate) fn seal<R, E>(
+    /// Makes a block of what waits in the pool.
+    pub(crate) fn seal(&self) -> Result<Arc<Sealed>, ChainError> {
+        self.seal_with(|_| ()).map(|(sealed, ())| sealed)
+    }
+
+    /// Makes a block: first what `root` does on the chain's own authority, then what waits in the pool.
+    pub(crate) fn seal_with<R>(
         &self,
-        root: impl FnOnce(&mut Building<'_>) -> Result<R, E>,
-    ) -> Result<(Arc<Sealed>, Result<R, E>), ChainError> {
+        root: impl FnOnce(&mut Building<'_>) -> R,
+    ) -> Result<(Arc<Sealed>, R), ChainError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let mut guard = self.state.write();
