@@ -49,6 +49,16 @@ pub enum Event {
     },
     /// A miner's delta was judged.
     Judged(Box<Judged>),
+    /// A master was measured on the run's yardstick: global pages that stay the same for the whole run, so that masters can
+    /// be compared. No decision rests on it.
+    Measured {
+        /// Its number.
+        seq: u64,
+        /// Its hash.
+        hash: Hash,
+        /// Nats a token.
+        loss: f64,
+    },
     /// A master was published.
     Published {
         /// Its number.

@@ -126,6 +126,16 @@ impl Leader {
         decode_accepted(spec, step, &bytes).map_err(|why| self.broken(step.seq, why))
     }
 
+    /// Names and shapes of the published master's tensors, from the snapshot's header: for programs that look at a run
+    /// without building its model. At most `max_bytes` are downloaded.
+    pub async fn published_spec(&self, parts: &Parts, max_bytes: u64) -> Result<ModelSpec, NodeError> {
+        let MasterManifest { snapshot_seq: seq, snapshot: hash, .. } = self.manifest;
+        let bytes = self.object(parts, &self.folder().snapshot(seq, &hash), large(max_bytes)).await?;
+        let (header, _) = bistro_delta::header::Header::read(&bytes).map_err(|e| self.broken(seq, e.to_string()))?;
+        let shape = |sides: &[u64]| sides.iter().map(|side| *side as usize).collect();
+        Ok(ModelSpec { tensors: header.tensors.iter().map(|(name, t)| (name.clone(), shape(&t.shape))).collect() })
+    }
+
     async fn snapshot(&self, parts: &Parts, spec: &ModelSpec) -> Result<Master, NodeError> {
         let MasterManifest { snapshot_seq: seq, snapshot: hash, snapshot_size: size, .. } = self.manifest;
         let cap = bistro_delta::max_master_size(spec);

@@ -22,6 +22,7 @@ use bistro_core::skip::{Reason, Skip};
 use rand_chacha::ChaCha20Rng;
 use tokio_util::sync::CancellationToken;
 
+use crate::compute::compute;
 use crate::fetch::{Delta, Fetched, Fetcher};
 use crate::files::DataDir;
 use crate::log::EventLog;
@@ -75,7 +76,9 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Summary, NodeError> {
     let mut v = Validator::start(parts, build, options, stop).await?; //      master = init_model(); upload( master )
+    v.measure().await?;
     while let Some(block) = v.next_turn().await? {
+        //                         loop:
         let Some(miner) = v.pick_miner() else { continue }; //                uid = random.choice( metagraph.uids )
         let delta = match v.fetch_delta(&miner, block).await? {
             Fetched::Delta(delta) => *delta, //                               delta = get_delta( uid )
@@ -250,7 +253,7 @@ impl Validator {
         if !self.leads() {
             return Ok(());
         }
-        let next = crate::compute::compute(|| self.master.next(&delta.params, candidate.scale));
+        let next = compute(|| self.master.next(&delta.params, candidate.scale));
         let step = Accepted {
             seq: next.seq,
             hash: next.hash,
@@ -272,7 +275,20 @@ impl Validator {
         self.state.acceptance.merged(&self.rules.mechanism.acceptance, candidate.loss);
         (self.state.master_seq, self.state.master) = (self.master.seq, self.master.hash);
         tracing::info!(seq = self.master.seq, uid = %judged.uid, scale = candidate.scale, global_loss = candidate.loss, "new master");
-        self.log.append(self.head, Event::Published { seq: self.master.seq, hash: self.master.hash })
+        self.log.append(self.head, Event::Published { seq: self.master.seq, hash: self.master.hash })?;
+        if self.master.seq % publish::SNAPSHOT_EVERY == 0 { self.measure().await } else { Ok(()) }
+    }
+
+    /// Measures the master on the run's yardstick, for people who follow the run.
+    async fn measure(&mut self) -> Result<(), NodeError> {
+        let pages = trial::yardstick(self.pages.index(), self.digest);
+        let batch = trial::batch(&self.pages, &pages).await?;
+        let loss = compute(|| {
+            self.learner.load(&self.master.params)?;
+            self.learner.loss(&batch)
+        })?;
+        tracing::info!(seq = self.master.seq, loss, "measured the master");
+        self.log.append(self.head, Event::Measured { seq: self.master.seq, hash: self.master.hash, loss })
     }
 
     fn checkpoint(&mut self, judged: Judged) -> Result<(), NodeError> {
@@ -287,6 +303,7 @@ impl Validator {
 
     /// Stores the newest master whole, so that anybody can load what was reached.
     async fn finish(mut self) -> Result<Summary, NodeError> {
+        self.measure().await?;
         if self.leads() && self.lineage.hotkey == self.parts.identity.hotkey() {
             self.lineage = publish::snapshot_now(&self.parts, self.head, &self.master, &self.lineage).await?;
         }

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use bistro_core::events::Judged;
-use bistro_core::ids::Block;
+use bistro_core::ids::{Block, Hash};
 use bistro_core::mechanism::{Acceptance, Candidate, selection};
-use bistro_core::pages::{PageId, schedule};
+use bistro_core::pages::{DatasetIndex, PageId, schedule};
 use bistro_core::ports::{Learner, Neuron, Pages, PortError};
 use bistro_core::rules::Rules;
 use bistro_core::skip::{Reason, Skip};
 use bistro_core::tokens::TokenBatch;
+use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 
 use crate::compute::compute;
@@ -117,6 +118,15 @@ impl Trial<'_> {
 
 fn best(candidates: &[Candidate]) -> Option<Candidate> {
     candidates.iter().copied().min_by(|a, b| a.loss.total_cmp(&b.loss))
+}
+
+/// Pages of the yardstick.
+const YARDSTICK_PAGES: usize = 8;
+
+/// Global pages that stay the same for the whole run: drawn from its rules' digest.
+pub(crate) fn yardstick(index: &DatasetIndex, digest: Hash) -> Vec<PageId> {
+    let mut rng = ChaCha20Rng::from_seed(digest.0);
+    (0..YARDSTICK_PAGES).map(|_| schedule::global_page(index, &mut rng)).collect()
 }
 
 /// All pages in one batch.

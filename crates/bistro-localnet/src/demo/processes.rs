@@ -1,0 +1,120 @@
+//! The programs as child processes, each with a log of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use fs_err as fs;
+use tokio::process::{Child, Command};
+
+use super::Options;
+use crate::network::{LocalNetwork, Member};
+
+/// How long a program may take to end after it was asked to.
+const FAREWELL: Duration = Duration::from_secs(60);
+
+/// All programs of the demo, by name.
+pub struct Processes {
+    children: Vec<(String, Child, PathBuf)>,
+}
+
+impl Processes {
+    /// Starts the validator, the honest miners and the poisoner.
+    pub fn start(network: &LocalNetwork, options: &Options) -> Result<Self> {
+        let here = std::env::current_exe()?;
+        let folder = here.parent().context("this program lies in no folder")?;
+        let logs = network.setup.dir.join("logs");
+        fs::create_dir_all(&logs)?;
+        let corpus = std::path::absolute(&options.corpus)?;
+        let model_flags = [
+            "--dataset".to_owned(),
+            format!("dir:{}", corpus.display()),
+            "--device".to_owned(),
+            "cpu".to_owned(),
+            "--threads".to_owned(),
+            "1".to_owned(),
+        ];
+        let run_flags = ["--rules".to_owned(), options.rules.clone(), "--model".to_owned(), options.model.clone()];
+        let mut children = Vec::new();
+        for (i, member) in network.members.iter().enumerate() {
+            let (program, mut flags) = match i {
+                0 => ("bistro-validator", [&model_flags[..], &run_flags].concat()),
+                _ if i == network.members.len() - 1 => ("bistro-localnet", Vec::new()),
+                _ => ("bistro-miner", model_flags.to_vec()),
+            };
+            if program == "bistro-localnet" {
+                flags.insert(0, "poison".to_owned());
+            }
+            flags.extend(network.flags(member));
+            let log = logs.join(format!("{}.log", member.name));
+            let child = spawn(&folder.join(program), &flags, network, member, &log)?;
+            children.push((member.name.clone(), child, log));
+        }
+        Ok(Self { children })
+    }
+
+    /// Fails if a program has ended by itself.
+    pub fn check(&mut self) -> Result<()> {
+        for (name, child, log) in &mut self.children {
+            if let Some(status) = child.try_wait()? {
+                bail!("{name} ended by itself ({status}):\n{}", tail(log));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the miners, then the validator, as Ctrl-C would.
+    pub async fn stop(&mut self) -> Result<()> {
+        let (validator, miners) = self.children.split_at_mut(1);
+        for (_, child, _) in &*miners {
+            interrupt(child).await?;
+        }
+        for (name, child, log) in miners.iter_mut().chain(validator) {
+            interrupt(child).await?;
+            let ended = tokio::time::timeout(FAREWELL, child.wait()).await;
+            let Ok(status) = ended else {
+                child.kill().await?;
+                bail!("{name} did not end within {} s:\n{}", FAREWELL.as_secs(), tail(log));
+            };
+            let status = status?;
+            if !status.success() {
+                bail!("{name} ended with {status}:\n{}", tail(log));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn spawn(program: &Path, flags: &[String], network: &LocalNetwork, member: &Member, log: &Path) -> Result<Child> {
+    if !program.exists() {
+        bail!("{} is not built: run scripts/demo.sh, which builds all three programs", program.display());
+    }
+    let log_file = fs::File::create(log)?.into_parts().0;
+    let child = Command::new(program)
+        .args(flags)
+        .envs(network.environment(member))
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(log_file.try_clone()?)
+        .stderr(log_file)
+        .kill_on_drop(true)
+        // Its own process group: Ctrl-C in the terminal reaches the demo, which ends its programs in order.
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("{} does not start", program.display()))?;
+    Ok(child)
+}
+
+/// SIGINT by the system's own `kill`: no unsafe code for one signal.
+async fn interrupt(child: &Child) -> Result<()> {
+    let Some(id) = child.id() else { return Ok(()) };
+    Command::new("kill").args(["-INT", &id.to_string()]).stderr(Stdio::null()).status().await?;
+    Ok(())
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}

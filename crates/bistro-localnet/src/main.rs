@@ -1,0 +1,250 @@
+//! A local network for Bistro: chain, S3 server, wallets; the demo; and a miner that uploads poison.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bistro_chain::{KeySource, Network, SubtensorChain, Wallet};
+use bistro_core::ids::NetUid;
+use bistro_core::ports::Identity as _;
+use bistro_localnet::network::{LocalNetwork, Place, Setup};
+use bistro_localnet::{demo, poison};
+use bistro_storage::S3Config;
+use clap::{Args, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// A local network for Bistro: a subtensor chain and an S3 server in one process, with wallets.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a whole network of separate programs on real text, and shows that it trained.
+    Demo(DemoArgs),
+    /// Runs chain and S3 server until Ctrl-C, with wallets that are registered and staked.
+    Up(UpArgs),
+    /// Makes a wallet in Bittensor's files, unencrypted: for local networks only.
+    Wallet(WalletArgs),
+    /// Registers a wallet's hotkey on the subnet, paid by its coldkey.
+    Register(ChainArgs),
+    /// Stakes TAO of a wallet's coldkey on its hotkey.
+    Stake {
+        #[command(flatten)]
+        chain: ChainArgs,
+        /// TAO.
+        #[arg(long, default_value_t = 100)]
+        amount: u64,
+    },
+    /// Mines poison: NaN, then huge deltas, in turn. For tests of validators.
+    Poison {
+        #[command(flatten)]
+        chain: ChainArgs,
+        /// Own bucket.
+        #[arg(long)]
+        bucket: String,
+        /// State folder.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// Seconds between two uploads.
+        #[arg(long, default_value_t = 15)]
+        pause: u64,
+    },
+}
+
+#[derive(Args)]
+struct DemoArgs {
+    /// Folder with the text: `.txt` files.
+    #[arg(long, default_value = "corpus/sotu")]
+    corpus: PathBuf,
+    /// Seconds that the programs run.
+    #[arg(long, default_value_t = 420)]
+    duration: u64,
+    /// Honest miners.
+    #[arg(long, default_value_t = 2)]
+    miners: usize,
+    /// The mechanism: `recommended`, `readme`, or a file like those of `config/rules/`.
+    #[arg(long, default_value = "recommended")]
+    rules: String,
+    /// The model: a preset or a `config.json`.
+    #[arg(long, default_value = "nano")]
+    model: String,
+    /// Milliseconds between blocks.
+    #[arg(long, default_value_t = 2000)]
+    block_time: u64,
+    /// Keep wallets, logs, buckets, state and the final master in this folder.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Write the report to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Global loss that the last master must get below.
+    #[arg(long, default_value_t = 6.5)]
+    target_loss: f64,
+}
+
+#[derive(Args)]
+struct UpArgs {
+    /// Folder of wallets, buckets and state.
+    #[arg(long, default_value = ".bistro-local")]
+    dir: PathBuf,
+    /// Miners' wallets.
+    #[arg(long, default_value_t = 2)]
+    miners: usize,
+    /// Port of the chain.
+    #[arg(long, default_value_t = 9944)]
+    chain_port: u16,
+    /// Port of the S3 server.
+    #[arg(long, default_value_t = 9000)]
+    s3_port: u16,
+    /// Subnet.
+    #[arg(long, default_value_t = 212)]
+    netuid: u16,
+    /// Milliseconds between blocks.
+    #[arg(long, default_value_t = 12_000)]
+    block_time: u64,
+}
+
+#[derive(Args)]
+struct WalletArgs {
+    /// Name of the wallet.
+    #[arg(long = "wallet.name", visible_alias = "wallet-name", default_value = "default")]
+    name: String,
+    /// Name of the hotkey.
+    #[arg(long = "wallet.hotkey", visible_alias = "wallet-hotkey", default_value = "default")]
+    hotkey: String,
+    /// Folder of the wallets; `~/.bittensor/wallets` by default.
+    #[arg(long = "wallet.path", visible_alias = "wallet-path")]
+    path: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct ChainArgs {
+    #[command(flatten)]
+    wallet: WalletArgs,
+    /// The chain's address.
+    #[arg(long = "subtensor.chain_endpoint", default_value = "ws://127.0.0.1:9944")]
+    endpoint: String,
+    /// Subnet.
+    #[arg(long, default_value_t = 212)]
+    netuid: u16,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The demo's own lines go to standard output; what its programs log goes to their files.
+    let quiet =
+        if matches!(cli.command, Command::Demo(_)) { "error" } else { "warn,bistro_localnet=info,bistro_node=info" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let outcome = tokio::runtime::Runtime::new().context("no runtime").and_then(|runtime| {
+        runtime.block_on(async {
+            let stop = CancellationToken::new();
+            tokio::spawn(stop_on_signal(stop.clone()));
+            run(cli.command, stop).await
+        })
+    });
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn stop_on_signal(stop: CancellationToken) {
+    let _ = tokio::signal::ctrl_c().await;
+    stop.cancel();
+}
+
+async fn run(command: Command, stop: CancellationToken) -> Result<bool> {
+    match command {
+        Command::Demo(args) => return demo::run(&demo_options(args), &mut std::io::stdout(), stop).await,
+        Command::Up(args) => up(args, &mut std::io::stdout(), stop).await?,
+        Command::Wallet(args) => {
+            let wallet =
+                Wallet::create(args.path.as_deref(), &args.name, &args.hotkey, KeySource::Random, KeySource::Random)?;
+            tracing::info!(hotkey = %wallet.hotkey().hotkey(), coldkey = %wallet.coldkey_address()?, "made");
+        }
+        Command::Register(args) => {
+            let (wallet, chain) = connect(&args).await?;
+            let uid = chain.burned_register(&wallet.coldkey()?, &wallet.hotkey().hotkey()).await?;
+            tracing::info!(%uid, "registered");
+        }
+        Command::Stake { chain: args, amount } => {
+            let (wallet, chain) = connect(&args).await?;
+            let rao = amount.saturating_mul(bistro_localnet::chain::TAO);
+            chain.add_stake(&wallet.coldkey()?, &wallet.hotkey().hotkey(), rao).await?;
+            tracing::info!(amount, "staked");
+        }
+        Command::Poison { chain: args, bucket, data_dir, pause } => {
+            let place = Place {
+                wallets: args.wallet.path,
+                wallet: args.wallet.name,
+                hotkey: args.wallet.hotkey,
+                endpoint: args.endpoint,
+                netuid: NetUid(args.netuid),
+                bucket,
+                data_dir,
+            };
+            let parts = place.parts(&S3Config::from_environment().await).await?;
+            poison::run(&parts, Duration::from_secs(pause), stop).await?;
+        }
+    }
+    Ok(true)
+}
+
+fn demo_options(args: DemoArgs) -> demo::Options {
+    demo::Options {
+        corpus: args.corpus,
+        duration: Duration::from_secs(args.duration),
+        miners: args.miners,
+        rules: args.rules,
+        model: args.model,
+        block_time: Duration::from_millis(args.block_time),
+        keep: args.keep,
+        json: args.json,
+        target_loss: args.target_loss,
+    }
+}
+
+async fn connect(args: &ChainArgs) -> Result<(Wallet, SubtensorChain)> {
+    let wallet = Wallet::open(args.wallet.path.as_deref(), &args.wallet.name, &args.wallet.hotkey)?;
+    let chain = SubtensorChain::connect(&Network::at(&args.endpoint), NetUid(args.netuid), None).await?;
+    Ok((wallet, chain))
+}
+
+async fn up(args: UpArgs, out: &mut impl std::io::Write, stop: CancellationToken) -> Result<()> {
+    let miners = (1..=args.miners).map(|n| format!("miner-{n}"));
+    let network = LocalNetwork::start(Setup {
+        dir: std::path::absolute(&args.dir)?,
+        netuid: NetUid(args.netuid),
+        block_time: Duration::from_millis(args.block_time),
+        chain_port: args.chain_port,
+        s3_port: args.s3_port,
+        names: std::iter::once("validator".to_owned()).chain(miners).collect(),
+    })
+    .await?;
+    writeln!(
+        out,
+        "chain {}  S3 {}\nstart each of these in a shell of its own:",
+        network.chain.url(),
+        network.s3.endpoint()
+    )?;
+    for (i, member) in network.members.iter().enumerate() {
+        let environment: Vec<String> =
+            network.environment(member).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let program = if i == 0 { "bistro-validator" } else { "bistro-miner" };
+        writeln!(out, "\n{} {program} {}", environment.join(" "), network.flags(member).join(" "))?;
+    }
+    stop.cancelled().await;
+    network.stop().await;
+    Ok(())
+}
