@@ -1,5 +1,5 @@
 //! Trains a preset on a folder of texts and prints loss against seconds: how the demo's learning rate and batch were chosen.
-//! `cargo run --release -p bistro-model --example train -- --text FOLDER --lr 3e-3 --rows 4`
+//! `cargo run --release -p bistro-model --example train -- --text FOLDER --lr 2e-3 --rows 2`
 #![allow(clippy::print_stdout)] // its output is what it is for
 
 use std::path::PathBuf;
@@ -20,14 +20,14 @@ struct Args {
     /// Preset or path of a `config.json`.
     #[arg(long, default_value = "nano")]
     model: String,
-    #[arg(long, default_value_t = 3e-3)]
+    #[arg(long, default_value_t = 2e-3)]
     lr: f64,
     #[arg(long, default_value_t = 20)]
     warmup: u32,
     #[arg(long, default_value_t = 0.1)]
     weight_decay: f64,
     /// Sequences a step.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 2)]
     rows: usize,
     /// Tokens predicted of each.
     #[arg(long, default_value_t = 256)]

@@ -36,7 +36,7 @@ pub struct TrainOptions {
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        Self { lr: 3e-3, warmup_steps: 20, weight_decay: 0.1, clip: 1.0, threads: None, micro_batch: 8 }
+        Self { lr: 2e-3, warmup_steps: 20, weight_decay: 0.1, clip: 1.0, threads: None, micro_batch: 8 }
     }
 }
 
