@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
 use bistro_core::ports::ReadLimits;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Place, StorageError, refusal};
@@ -44,24 +44,27 @@ impl<'a> Reading<'a> {
             Err(error) => return refusal(self.at, &error).absent_is_none(),
         };
         let max_bytes = self.limits.max_bytes;
-        let too_large = |stated| StorageError::TooLarge { at: self.at.clone(), max_bytes, stated };
+        let at = self.at;
+        let too_large = |stated| StorageError::TooLarge { at: at.clone(), max_bytes, stated };
         let stated = object.content_length.and_then(|n| u64::try_from(n).ok());
         if stated.is_some_and(|n| n > max_bytes) {
             return Err(too_large(stated));
         }
         // The stated length costs address space only, until bytes really come.
-        let mut body = BytesMut::with_capacity(stated.unwrap_or(FIRST_CHUNK).min(max_bytes) as usize);
+        let mut body = Vec::new();
+        self.make_room(&mut body, stated.unwrap_or(FIRST_CHUNK).min(max_bytes) as usize)?;
         while let Some(chunk) = self.in_time(object.body.next()).await? {
             let chunk = chunk.map_err(|error| self.broken(&error.to_string()))?;
             self.bytes += chunk.len() as u64;
             if self.bytes > max_bytes {
-                return Err(StorageError::TooLarge { at: self.at.clone(), max_bytes, stated: None });
+                return Err(too_large(None));
             }
+            self.make_room(&mut body, chunk.len())?;
             body.extend_from_slice(&chunk);
         }
         match stated {
             Some(n) if n != self.bytes => Err(self.broken(&format!("{n} were stated"))),
-            _ => Ok(Some(body.freeze())),
+            _ => Ok(Some(body.into())),
         }
     }
 
@@ -89,6 +92,13 @@ impl<'a> Reading<'a> {
         let paid_for = Duration::try_from_secs_f64(seconds).ok()?;
         let pace_counts = self.limits.min_bytes_per_second > 0;
         pace_counts.then(|| self.started.checked_add(paid_for.max(self.grace))).flatten()
+    }
+
+    /// Room for `more` bytes. A machine that has none refuses the object; the default would end the process.
+    fn make_room(&self, body: &mut Vec<u8>, more: usize) -> Result<(), StorageError> {
+        let bytes = (body.len() + more) as u64;
+        let full = |_| StorageError::NoMemory { at: self.at.clone(), bytes };
+        if body.is_empty() { body.try_reserve_exact(more).map_err(full) } else { body.try_reserve(more).map_err(full) }
     }
 
     fn broken(&self, why: &str) -> StorageError {

@@ -105,6 +105,14 @@ pub enum StorageError {
         /// The length that the server stated; absent if the body ran over the cap.
         stated: Option<u64>,
     },
+    /// This machine has no memory for an object within the cap.
+    #[error("{at}: there is no memory for {bytes} bytes. Free some, or take a smaller model")]
+    NoMemory {
+        /// Where.
+        at: Place,
+        /// How many were wanted.
+        bytes: u64,
+    },
     /// The body came slower than the least throughput, or not at all.
     #[error("{at}: {bytes} bytes in {elapsed:.1?} is slower than {min_bytes_per_second} bytes a second: given up")]
     TooSlow {
@@ -188,6 +196,7 @@ impl StorageError {
             Self::WrongRegion { .. } => "WrongRegion",
             Self::Redirect { .. } => "Redirect",
             Self::TooLarge { .. } => "TooLarge",
+            Self::NoMemory { .. } => "NoMemory",
             Self::TooSlow { .. } => "TooSlow",
             Self::Deadline { .. } => "Deadline",
             Self::Truncated { .. } => "Truncated",
@@ -333,6 +342,17 @@ mod tests {
         assert_eq!(named(None, "the region 'a' is wrong; expecting 'eu-west-1'"), Some("eu-west-1".into()));
         assert_eq!(named(Some("evil.example/"), ""), None);
         assert_eq!(named(None, "no region at all"), None);
+    }
+
+    #[test]
+    fn missing_credentials_are_not_taken_for_a_dead_network() {
+        let missing = CredentialsError::not_loaded("no provider had any");
+        let at = Place::writing(&BucketAddress::parse("shop").unwrap(), "k");
+        let error: SdkError<aws_sdk_s3::operation::put_object::PutObjectError> =
+            SdkError::construction_failure(missing);
+        assert_eq!(refusal(&at, &error).error.name(), "NoCredentials");
+        let error: SdkError<aws_sdk_s3::operation::put_object::PutObjectError> = SdkError::timeout_error("late");
+        assert_eq!(refusal(&at, &error).error.name(), "Unreachable");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! neither the environment nor an instance-metadata service is ever asked.
 //!
 //! One policy of repetition, inside the one deadline of a read: what the network or a busy server did is tried again, up to
-//! [`ATTEMPTS`] times with growing pauses. The SDK's own retries are off: they share one budget among all buckets, which a
+//! three times with growing pauses. The SDK's own retries are off: they share one budget among all buckets, which a
 //! hostile bucket could use up for the others.
 
 use std::collections::HashMap;
