@@ -141,13 +141,13 @@ pub struct MinerArgs {
     )]
     pub encoding: EncodingArg,
     /// Sequences of one optimizer step.
-    #[arg(long, alias = "batch_size", alias = "desired_batch_size", default_value_t = 8, value_name = "N")]
+    #[arg(long, alias = "batch_size", alias = "desired_batch_size", default_value_t = 2, value_name = "N")]
     pub batch_size: usize,
     /// Sequences computed at once; fewer need less memory.
     #[arg(long, alias = "micro_batch_size", alias = "actual_batch_size", default_value_t = 8, value_name = "N")]
     pub micro_batch_size: usize,
     /// Learning rate after warm-up.
-    #[arg(long, alias = "learning_rate", default_value_t = 3e-3, value_name = "RATE")]
+    #[arg(long, alias = "learning_rate", default_value_t = 2e-3, value_name = "RATE")]
     pub learning_rate: f64,
     /// Steps over which the learning rate rises from zero.
     #[arg(long, alias = "warmup_steps", default_value_t = 20, value_name = "N")]

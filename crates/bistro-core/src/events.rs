@@ -1,5 +1,9 @@
 //! What a validator saw and decided, one record a fact. A line of the event log each; what is here suffices to recompute
 //! every verdict, score and weight (P7).
+//!
+//! Enums that hold floats stand under their variant's name (`{"judged": {…}}`), here and in the rules: with a tag inside,
+//! serde would buffer their numbers, which fails wherever another crate of the build turns on serde_json's
+//! `arbitrary_precision` (the local chain's frame-support does).
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +26,7 @@ pub struct Record {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// The validator began, or went on after a restart.
     Started {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The rule and its numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "rule", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum AcceptanceRules {
     /// The README's: the global loss with the delta is below `min_loss`; after a merge, `min_loss` is that loss times
     /// `threshold_factor`. Losses of different random pages are compared, so a lucky page blocks good deltas for long.
@@ -34,7 +34,7 @@ pub struct Candidate {
 
 /// What becomes of the delta.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "verdict", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It stays, with the candidate's factor.
     Accept(Candidate),

@@ -14,6 +14,9 @@ use crate::network::{LocalNetwork, Member};
 /// How long a program may take to end after it was asked to.
 const FAREWELL: Duration = Duration::from_secs(60);
 
+/// Rows of a page: about 1700 tokens of the speeches, so that a verdict takes seconds on one core.
+const ROWS_PER_PAGE: &str = "4";
+
 /// All programs of the demo, by name.
 pub struct Processes {
     children: Vec<(String, Child, PathBuf)>,
@@ -35,7 +38,8 @@ impl Processes {
             "--threads".to_owned(),
             "1".to_owned(),
         ];
-        let run_flags = ["--rules".to_owned(), options.rules.clone(), "--model".to_owned(), options.model.clone()];
+        let run_flags =
+            ["--rules", &options.rules, "--model", &options.model, "--rows-per-page", ROWS_PER_PAGE].map(str::to_owned);
         let mut children = Vec::new();
         for (i, member) in network.members.iter().enumerate() {
             let (program, mut flags) = match i {
@@ -66,20 +70,21 @@ impl Processes {
 
     /// Ends the miners, then the validator, as Ctrl-C would.
     pub async fn stop(&mut self) -> Result<()> {
+        // The validator last: what the miners uploaded is judged by somebody who still runs.
         let (validator, miners) = self.children.split_at_mut(1);
-        for (_, child, _) in &*miners {
-            interrupt(child).await?;
-        }
-        for (name, child, log) in miners.iter_mut().chain(validator) {
-            interrupt(child).await?;
-            let ended = tokio::time::timeout(FAREWELL, child.wait()).await;
-            let Ok(status) = ended else {
-                child.kill().await?;
-                bail!("{name} did not end within {} s:\n{}", FAREWELL.as_secs(), tail(log));
-            };
-            let status = status?;
-            if !status.success() {
-                bail!("{name} ended with {status}:\n{}", tail(log));
+        for group in [miners, validator] {
+            for (_, child, _) in &*group {
+                interrupt(child).await?;
+            }
+            for (name, child, log) in group {
+                let Ok(status) = tokio::time::timeout(FAREWELL, child.wait()).await else {
+                    child.kill().await?;
+                    bail!("{name} did not end within {} s:\n{}", FAREWELL.as_secs(), tail(log));
+                };
+                let status = status?;
+                if !status.success() {
+                    bail!("{name} ended with {status}:\n{}", tail(log));
+                }
             }
         }
         Ok(())

@@ -200,7 +200,7 @@ fn miner(inputs: &Inputs<'_>, member: &Member) -> MinerReport {
     }
     let score = scores.get(&member.hotkey).copied().unwrap_or_default();
     let total: f64 = inputs.weights.iter().map(|(_, w)| f64::from(*w)).sum();
-    let own: f64 = inputs.weights.iter().filter(|(uid, _)| *uid == member.uid).map(|(_, w)| f64::from(*w)).sum();
+    let own = inputs.weights.iter().find(|(uid, _)| *uid == member.uid).map_or(0.0, |(_, w)| f64::from(*w));
     MinerReport {
         hotkey: member.hotkey,
         uid: member.uid,
