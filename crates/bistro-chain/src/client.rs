@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
 use bistro_core::ports::{Chain, Metagraph, PortError, Retry};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::error::ChainError;
 use crate::identity::Keypair;
@@ -219,7 +220,7 @@ impl SubtensorChain {
     /// not show; the call is never sent again from here.
     async fn unless_it_shows(&self, error: ChainError, effect: &Effect<'_>) -> Result<(), ChainError> {
         let usual = (self.block_time * 3).clamp(Duration::from_secs(3), Duration::from_mins(1));
-        let until = tokio::time::Instant::now() + self.deadlines.search.unwrap_or(usual);
+        let until = Instant::now() + self.deadlines.search.unwrap_or(usual);
         loop {
             match self.shows(effect).await {
                 Ok(true) => {
@@ -229,11 +230,11 @@ impl SubtensorChain {
                 Ok(false) => {}
                 Err(why) => tracing::debug!(%why, "looking for the call on the chain"),
             }
-            if tokio::time::Instant::now() >= until {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return Err(error);
             }
-            let head = self.heads.last();
-            self.heads.later_than(head, self.block_time.min(Duration::from_secs(3))).await;
+            self.heads.later_than(self.heads.last(), left.min(MAX_SEARCH_PAUSE)).await;
         }
     }
 
@@ -261,6 +262,9 @@ enum Effect<'a> {
     Commitment { own: Hotkey, text: &'a str },
     Weights { own: Hotkey, after: u64 },
 }
+
+/// Between two looks for a lost call, if no block comes.
+const MAX_SEARCH_PAUSE: Duration = Duration::from_secs(3);
 
 /// Even a chain of very short blocks is waited for this long.
 const MIN_PATIENCE: Duration = Duration::from_secs(30);

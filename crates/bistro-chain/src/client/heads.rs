@@ -63,6 +63,7 @@ pub(super) async fn follow(link: Arc<Link>, heads: Heads, block_time: Duration) 
     let poll = (block_time / 4).clamp(Duration::from_millis(100), Duration::from_secs(3));
     let mut failures = 0;
     loop {
+        let began = Instant::now();
         let ended = listen(&link, &heads, quiet).await;
         tracing::debug!(%ended, "the subscription to heads ended");
         // Ask once before judging the connection: where subscriptions do not work, this is the way to follow.
@@ -70,7 +71,8 @@ pub(super) async fn follow(link: Arc<Link>, heads: Heads, block_time: Duration) 
             Ok(block) => {
                 heads.publish(block);
                 failures = 0;
-                sleep(poll).await;
+                // A subscription that worked is made again at once.
+                sleep(poll.saturating_sub(began.elapsed())).await;
                 continue;
             }
             Err(error) => tracing::warn!(%error, "lost the chain; connecting again"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bistro_core::ids::Block;
 use subxt::backend::LegacyBackend;
+use subxt::backend::utils::retry;
 use subxt::config::{RpcConfigFor, SubstrateConfig};
 use subxt::utils::H256;
 use subxt::{OnlineClient, OnlineClientAtBlock};
@@ -137,7 +138,8 @@ impl Link {
     pub(super) async fn best(&self) -> Result<AtBlock, ChainError> {
         let what = "finding the best block";
         self.within(what, async {
-            let hash = self.rpc.chain_get_block_hash(None).await.map_err(|e| ChainError::from_read(what, e))?;
+            let hash = retry(async || Ok(self.rpc.chain_get_block_hash(None).await?)).await;
+            let hash = hash.map_err(|e| ChainError::from_read(what, e))?;
             let hash = hash.ok_or(ChainError::Malformed { what, why: "the node has no best block".into() })?;
             self.api.at_block(hash).await.map_err(|e| ChainError::from_read(what, e))
         })
@@ -148,7 +150,8 @@ impl Link {
     pub(super) async fn head(&self) -> Result<Block, ChainError> {
         let what = "reading the chain's head";
         self.within(what, async {
-            let header = self.rpc.chain_get_header(None).await.map_err(|e| ChainError::from_read(what, e))?;
+            let header = retry(async || Ok(self.rpc.chain_get_header(None).await?)).await;
+            let header = header.map_err(|e| ChainError::from_read(what, e))?;
             let header = header.ok_or(ChainError::Malformed { what, why: "the node has no best block".into() })?;
             Ok(Block(header.number))
         })
