@@ -1,0 +1,395 @@
+//! The chain's client against a local subtensor: what it reads, what it writes, and what it makes of refusals and faults.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use bistro_chain::{ChainError, Deadlines, Keypair, Network, SubtensorChain};
+use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
+use bistro_core::ports::{Chain, PortError, Retry};
+use bistro_localnet::chain::{GenesisNeuron, LocalChain, LocalChainConfig, TAO, runtime};
+
+use proxy::Proxy;
+
+const NETUID: NetUid = NetUid(1);
+/// A clock that never ticks in a test: blocks come from transactions and [`LocalChain::seal`] only.
+const NEVER: Duration = Duration::from_hours(1);
+
+fn key(name: &str) -> Keypair {
+    Keypair::from_uri(&format!("//{name}")).unwrap()
+}
+
+/// Two validators by stake and a miner, blocks on demand.
+fn config() -> LocalChainConfig {
+    let neuron = |name: &str, stake| GenesisNeuron {
+        coldkey: key("Cold").public().0.into(),
+        hotkey: key(name).public().0.into(),
+        stake,
+    };
+    LocalChainConfig {
+        block_time: NEVER,
+        seal_on_transaction: true,
+        max_validators: 2,
+        neurons: vec![neuron("Validator", 500 * TAO), neuron("Miner", 0), neuron("Second", 900 * TAO)],
+        ..LocalChainConfig::default()
+    }
+}
+
+async fn start(config: LocalChainConfig) -> LocalChain {
+    let local = LocalChain::start(config).await.unwrap();
+    // The clock's first tick makes block 1; after that it stands still.
+    while local.block() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    local
+}
+
+async fn client_at(url: &str, name: &str) -> SubtensorChain {
+    let deadlines = Deadlines {
+        call: Duration::from_secs(10),
+        inclusion: Some(Duration::from_secs(10)),
+        patience: Some(Duration::from_secs(10)),
+        search: Some(Duration::from_secs(10)),
+    };
+    SubtensorChain::connect_with(&Network::at(url), NETUID, Some(key(name)), deadlines).await.unwrap()
+}
+
+async fn client(local: &LocalChain, name: &str) -> SubtensorChain {
+    client_at(&local.url(), name).await
+}
+
+/// How many transactions of this key are in blocks.
+fn sent(local: &LocalChain, name: &str) -> u32 {
+    let account: runtime::AccountId = key(name).public().0.into();
+    local.read(|| runtime::System::account_nonce(&account)).unwrap()
+}
+
+fn refusal(outcome: Result<(), PortError>) -> (String, Retry) {
+    let error = outcome.unwrap_err();
+    (error.name, error.retry)
+}
+
+#[tokio::test]
+async fn the_metagraph_is_the_chains() {
+    let config = LocalChainConfig { tempo: 20, weights_rate_limit: 7, min_allowed_weights: 2, ..config() };
+    let local = start(config).await;
+    let metagraph = client(&local, "Miner").await.metagraph().await.unwrap();
+    let hotkeys: Vec<_> = metagraph.neurons.iter().map(|n| n.hotkey).collect();
+    assert_eq!(hotkeys, ["Validator", "Miner", "Second"].map(|name| key(name).public()));
+    assert_eq!(metagraph.neurons.iter().map(|n| n.uid.0).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(metagraph.by_authority().iter().map(|n| n.uid.0).collect::<Vec<_>>(), [2, 0]);
+    assert_eq!(metagraph.neurons[0].stake, 500 * TAO);
+    assert_eq!((metagraph.tempo, metagraph.weights_rate_limit, metagraph.min_allowed_weights), (20, 7, 2));
+    assert_eq!((metagraph.netuid, metagraph.commit_reveal), (NETUID, false));
+    assert_eq!(metagraph.block, Block(local.block().into()));
+}
+
+#[tokio::test]
+async fn a_full_subnet_is_read() {
+    let neurons = (0..256_u16).map(|n| {
+        let mut hotkey = [7; 32];
+        hotkey[..2].copy_from_slice(&n.to_le_bytes());
+        GenesisNeuron { coldkey: key("Cold").public().0.into(), hotkey: hotkey.into(), stake: u64::from(n) }
+    });
+    let local = start(LocalChainConfig { neurons: neurons.collect(), ..config() }).await;
+    let chain = client(&local, "Miner").await;
+    let metagraph = chain.metagraph().await.unwrap();
+    assert_eq!(metagraph.neurons.len(), 256);
+    assert!(metagraph.neurons.iter().all(|n| n.stake == u64::from(n.uid.0)));
+}
+
+#[tokio::test]
+async fn a_subnet_that_does_not_exist_is_named() {
+    let local = start(config()).await;
+    let chain = SubtensorChain::connect(&Network::at(&local.url()), NetUid(9), None).await.unwrap();
+    let error = chain.metagraph().await.unwrap_err();
+    assert_eq!((error.name.as_str(), error.retry), ("SubnetNotExists", Retry::Never));
+    assert_eq!(refusal(chain.commit("x").await).0, "NoKey");
+}
+
+#[tokio::test]
+async fn a_commitment_is_written_once_and_read_by_all() {
+    let local = start(config()).await;
+    let (miner, other) = (client(&local, "Miner").await, client(&local, "Validator").await);
+    let hotkey = key("Miner").public();
+    assert_eq!(other.commitment(&hotkey).await.unwrap(), None);
+    miner.commit("bistro-miner@eu-central-1").await.unwrap();
+    assert_eq!(other.commitment(&hotkey).await.unwrap().as_deref(), Some("bistro-miner@eu-central-1"));
+    miner.commit("bistro-miner@eu-central-1").await.unwrap();
+    assert_eq!(sent(&local, "Miner"), 1, "the same text is not sent again");
+    let longest = "b".repeat(128);
+    miner.commit(&longest).await.unwrap();
+    assert_eq!(other.commitment(&hotkey).await.unwrap(), Some(longest));
+    for unsendable in [String::new(), "b".repeat(129)] {
+        assert_eq!(miner.commit(&unsendable).await.unwrap_err().name, "Unsendable");
+    }
+    let stranger = client(&local, "Stranger").await;
+    assert_eq!(refusal(stranger.commit("bucket").await), ("AccountNotAllowedCommit".to_owned(), Retry::Never));
+}
+
+#[tokio::test]
+async fn weights_reach_the_chain_and_the_rate_limit_is_told_in_blocks() {
+    let local = start(LocalChainConfig { weights_version: 5, ..config() }).await;
+    let validator = client(&local, "Validator").await;
+    validator.set_weights(&[(Uid(1), 65535), (Uid(2), 100)]).await.unwrap();
+    assert_eq!(local.weights().unwrap()[&0], [(1, 65535), (2, 100)]);
+    assert_eq!(validator.weights_of(Uid(0)).await.unwrap(), [(Uid(1), 65535), (Uid(2), 100)]);
+    assert_eq!(validator.weights_of(Uid(2)).await.unwrap(), []);
+    let set_at = validator.metagraph().await.unwrap().neurons[0].last_update;
+    assert_eq!(set_at, Block(local.block().into()));
+
+    local.seal().await.unwrap();
+    let (name, retry) = refusal(validator.set_weights(&[(Uid(1), 65535)]).await);
+    assert_eq!(name, "SettingWeightsTooFast");
+    // The refused call took a block of its own.
+    let due = set_at.0 + 100 - u64::from(local.block());
+    assert_eq!(retry, Retry::After(due));
+    assert_eq!(local.weights().unwrap()[&0], [(1, 65535), (2, 100)]);
+}
+
+#[tokio::test]
+async fn refusals_of_weights_keep_the_chains_names() {
+    let local = start(LocalChainConfig { min_allowed_weights: 2, max_validators: 1, ..config() }).await;
+    let weights = [(Uid(0), 1), (Uid(1), 1)];
+    let cases = [
+        ("Validator", &weights[..], "NeuronNoValidatorPermit"),
+        ("Stranger", &weights, "HotKeyNotRegisteredInSubNet"),
+        ("Second", &[(Uid(0), 1), (Uid(3), 1)], "UidVecContainInvalidOne"),
+        ("Second", &[(Uid(0), 1), (Uid(0), 1)], "DuplicateUids"),
+        ("Second", &[(Uid(0), 1)], "WeightVecLengthIsLow"),
+        ("Second", &[], "Unsendable"),
+    ];
+    for (who, weights, name) in cases {
+        assert_eq!(refusal(client(&local, who).await.set_weights(weights).await).0, name, "{who}");
+    }
+    // Before a block: the pool's extension, by the number of its own error.
+    let local = start(LocalChainConfig { stake_threshold: 600 * TAO, ..config() }).await;
+    let validator = client(&local, "Validator").await;
+    assert_eq!(refusal(validator.set_weights(&weights).await), ("StakeAmountTooLow".to_owned(), Retry::Never));
+    assert_eq!(sent(&local, "Validator"), 0, "the pool did not take it");
+}
+
+#[tokio::test]
+async fn a_subnet_with_commit_reveal_is_refused_before_sending() {
+    let local = start(LocalChainConfig { commit_reveal: true, ..config() }).await;
+    let validator = client(&local, "Validator").await;
+    assert!(validator.metagraph().await.unwrap().commit_reveal);
+    let outcome = validator.set_weights(&[(Uid(1), 1)]).await;
+    assert_eq!(refusal(outcome), ("CommitRevealEnabled".to_owned(), Retry::Never));
+    assert_eq!(sent(&local, "Validator"), 0);
+}
+
+#[tokio::test]
+async fn blocks_are_waited_for_and_their_absence_is_an_error() {
+    let local = start(config()).await;
+    let deadlines = Deadlines { patience: Some(Duration::from_millis(300)), ..Deadlines::default() };
+    let chain = SubtensorChain::connect_with(&Network::at(&local.url()), NETUID, None, deadlines).await.unwrap();
+    let head = chain.head().await.unwrap();
+    let error = chain.next_block(head).await.unwrap_err();
+    assert_eq!((error.name.as_str(), error.retry), ("NoNewBlock", Retry::Soon));
+    let (next, sealed) = tokio::join!(chain.next_block(head), local.seal());
+    assert_eq!(next.unwrap(), Block(sealed.unwrap().into()));
+    assert_eq!(chain.next_block(Block(head.0 - 1)).await.unwrap(), Block(head.0 + 1), "the newest, not the next");
+    assert_eq!(chain.head().await.unwrap(), Block(head.0 + 1));
+}
+
+#[tokio::test]
+async fn a_coldkey_registers_and_stakes() {
+    let cold = key("Owner");
+    let endowed = vec![(cold.public().0.into(), 1000 * TAO)];
+    let local = start(LocalChainConfig { endowed, ..config() }).await;
+    let chain = client(&local, "New").await;
+    let hotkey = key("New").public();
+    assert_eq!(chain.uid_of(&hotkey).await.unwrap(), None);
+    let uid = chain.burned_register(&cold, &hotkey).await.unwrap();
+    assert_eq!(uid, Uid(3));
+    assert_eq!(chain.burned_register(&cold, &hotkey).await.unwrap(), uid);
+    assert_eq!(sent(&local, "Owner"), 1, "a registered hotkey is not paid for again");
+    chain.add_stake(&cold, &hotkey, 600 * TAO).await.unwrap();
+    let metagraph = chain.metagraph().await.unwrap();
+    assert!(metagraph.neuron(&hotkey).unwrap().stake >= 600 * TAO);
+    let poor = chain.burned_register(&key("Poor"), &Hotkey([7; 32])).await.unwrap_err();
+    assert!(matches!(&poor, ChainError::Refused { refusal, .. } if refusal.retry == Retry::Never), "{poor}");
+}
+
+#[tokio::test]
+async fn a_runtime_upgrade_is_followed() {
+    let local = start(config()).await;
+    let miner = client(&local, "Miner").await;
+    miner.commit("before").await.unwrap();
+    local.upgrade(LocalChainConfig::default().spec_version + 1).await.unwrap();
+    miner.commit("after").await.unwrap();
+    assert_eq!(miner.commitment(&key("Miner").public()).await.unwrap().as_deref(), Some("after"));
+}
+
+#[tokio::test]
+async fn a_node_of_another_chain_is_refused() {
+    let local = start(config()).await;
+    let elsewhere = Network::named("finney").unwrap().through(vec![local.url()]);
+    let error = SubtensorChain::connect(&elsewhere, NETUID, None).await.err().unwrap();
+    assert!(matches!(error, ChainError::WrongGenesis { .. }), "{error}");
+    let genesis = Some(local.genesis_hash());
+    let right = Network { genesis, ..Network::at(&local.url()) };
+    assert!(SubtensorChain::connect(&right, NETUID, None).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_made_again() {
+    let local = start(config()).await;
+    let proxy = Proxy::to(&local.url()).await;
+    let chain = client_at(&proxy.url(), "Miner").await;
+    let head = chain.head().await.unwrap();
+    proxy.cut();
+    chain.commit("after the cut").await.unwrap();
+    assert_eq!(chain.next_block(head).await.unwrap(), Block(head.0 + 1));
+    // The subscription to heads lives again too: nothing but it looks at the chain now.
+    let (next, _) = tokio::join!(chain.next_block(Block(head.0 + 1)), local.seal());
+    assert_eq!(next.unwrap(), Block(head.0 + 2));
+}
+
+#[tokio::test]
+async fn another_endpoint_takes_over() {
+    let local = start(config()).await;
+    let first = Proxy::to(&local.url()).await;
+    let network = Network::resolve(None, &[first.url(), local.url()]).unwrap();
+    let chain = SubtensorChain::connect(&network, NETUID, Some(key("Miner"))).await.unwrap();
+    let head = chain.head().await.unwrap();
+    drop(first);
+    local.seal().await.unwrap();
+    assert_eq!(chain.next_block(head).await.unwrap(), Block(head.0 + 1));
+    chain.commit("through the second").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_acknowledgement_is_looked_up_and_not_sent_again() {
+    let local = start(config()).await;
+    let proxy = Proxy::to(&local.url()).await;
+    let validator = client_at(&proxy.url(), "Validator").await;
+    proxy.cut_at("author_extrinsicUpdate");
+    validator.set_weights(&[(Uid(1), 65535)]).await.unwrap();
+    assert_eq!(proxy.cuts(), 1, "the acknowledgement was lost");
+    assert_eq!(local.weights().unwrap()[&0], [(1, 65535)]);
+    proxy.cut_at("author_extrinsicUpdate");
+    validator.commit("bucket").await.unwrap();
+    assert_eq!((proxy.cuts(), sent(&local, "Validator")), (2, 2));
+}
+
+#[tokio::test]
+async fn without_an_acknowledgement_or_an_effect_the_caller_is_told() {
+    let local = start(LocalChainConfig { seal_on_transaction: false, ..config() }).await;
+    let short = Some(Duration::from_millis(300));
+    let deadlines = Deadlines { inclusion: short, search: short, ..Deadlines::default() };
+    let network = Network::at(&local.url());
+    let validator = SubtensorChain::connect_with(&network, NETUID, Some(key("Validator")), deadlines).await.unwrap();
+    let (name, retry) = refusal(validator.set_weights(&[(Uid(1), 65535)]).await);
+    assert_eq!((name.as_str(), retry), ("Unacknowledged", Retry::Soon));
+    // It was in the pool all the time. A repetition of the impatient does not make a second one.
+    let (name, retry) = refusal(validator.set_weights(&[(Uid(1), 65535)]).await);
+    assert!(["PriorityTooLow", "Unacknowledged"].contains(&name.as_str()) && retry == Retry::Soon, "{name}");
+    local.seal().await.unwrap();
+    assert_eq!(local.weights().unwrap()[&0], [(1, 65535)]);
+    assert_eq!(sent(&local, "Validator"), 1);
+}
+
+/// A TCP proxy that breaks connections on demand.
+mod proxy {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::broadcast;
+    use tokio::task::JoinHandle;
+
+    pub(crate) struct Proxy {
+        address: std::net::SocketAddr,
+        shared: Arc<Shared>,
+        accepting: JoinHandle<()>,
+    }
+
+    struct Shared {
+        target: String,
+        cut: broadcast::Sender<()>,
+        trap: Mutex<Trap>,
+    }
+
+    #[derive(Default)]
+    struct Trap {
+        words: Option<&'static str>,
+        sprung: usize,
+    }
+
+    impl Proxy {
+        pub(crate) async fn to(url: &str) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let target = url.trim_start_matches("ws://").to_owned();
+            let shared = Arc::new(Shared { target, cut: broadcast::channel(1).0, trap: Mutex::default() });
+            let accepting = tokio::spawn({
+                let shared = shared.clone();
+                async move {
+                    while let Ok((client, _)) = listener.accept().await {
+                        tokio::spawn(shared.clone().carry(client));
+                    }
+                }
+            });
+            Self { address, shared, accepting }
+        }
+
+        pub(crate) fn url(&self) -> String {
+            format!("ws://{}", self.address)
+        }
+
+        /// Breaks all connections; new ones are accepted.
+        pub(crate) fn cut(&self) {
+            let _ = self.shared.cut.send(());
+        }
+
+        /// Breaks the connection over which the node is about to say `words`, once, and swallows them.
+        pub(crate) fn cut_at(&self, words: &'static str) {
+            self.shared.trap.lock().unwrap().words = Some(words);
+        }
+
+        /// How often [`Proxy::cut_at`] struck.
+        pub(crate) fn cuts(&self) -> usize {
+            self.shared.trap.lock().unwrap().sprung
+        }
+    }
+
+    impl Drop for Proxy {
+        fn drop(&mut self) {
+            self.accepting.abort();
+            self.cut();
+        }
+    }
+
+    impl Shared {
+        async fn carry(self: Arc<Self>, client: TcpStream) {
+            let mut cut = self.cut.subscribe();
+            let Ok(node) = TcpStream::connect(&self.target).await else { return };
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_node, mut to_node) = node.into_split();
+            let back = async {
+                let mut buffer = vec![0; 64 * 1024];
+                while let Ok(n @ 1..) = from_node.read(&mut buffer).await {
+                    if self.springs(&buffer[..n]) || to_client.write_all(&buffer[..n]).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                _ = tokio::io::copy(&mut from_client, &mut to_node) => {}
+                () = back => {}
+                _ = cut.recv() => {}
+            }
+        }
+
+        fn springs(&self, bytes: &[u8]) -> bool {
+            let mut trap = self.trap.lock().unwrap();
+            let Some(words) = trap.words else { return false };
+            let found = bytes.windows(words.len()).any(|part| part == words.as_bytes());
+            if found {
+                *trap = Trap { words: None, sprung: trap.sprung + 1 };
+            }
+            found
+        }
+    }
+}
