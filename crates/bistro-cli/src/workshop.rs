@@ -21,7 +21,8 @@ pub struct Workshop {
     pub init_seed: u64,
 }
 
-fn never(name: &str, message: impl ToString) -> PortError {
+#[allow(clippy::needless_pass_by_value, reason = "errors end here")]
+fn never(name: &str, message: impl std::fmt::Display) -> PortError {
     PortError { name: name.into(), message: message.to_string(), retry: Retry::Never }
 }
 

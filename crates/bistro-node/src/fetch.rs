@@ -227,6 +227,11 @@ fn check_original(m: &DeltaManifest, params: &Params, memory: &mut Memory) -> Re
 
 /// A miner's bucket that fails is the miner's trouble, whatever the failure.
 fn unreachable(error: &PortError) -> Skip {
-    let reason = if error.name == "TooLarge" { Reason::TooLarge } else { Reason::Unreachable };
+    let reason = match error.name.as_str() {
+        "TooLarge" => Reason::TooLarge,
+        // To a stranger, AWS answers for an absent object as for a forbidden one.
+        "AccessDenied" => Reason::NoDelta,
+        _ => Reason::Unreachable,
+    };
     Skip::new(reason, format!("{}: {}", error.name, error.message))
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bistro_core::ids::Hash;
+use bistro_core::ids::{Hash, Hotkey};
 use bistro_core::params::{ModelSpec, Params};
 use bistro_core::ports::{BucketAddress, Metagraph, Neuron, PortError, ReadLimits, Retry};
 use bistro_core::protocol::{Accepted, Folder, MAX_MANIFEST_BYTES, MasterManifest, Signed};
@@ -49,19 +49,30 @@ pub async fn find(parts: &Parts, metagraph: &Metagraph) -> Result<Option<Leader>
 }
 
 /// What `neuron` has published; `None` if nothing.
-pub(crate) async fn read(parts: &Parts, neuron: &Neuron) -> Result<Option<Leader>, PortError> {
+async fn read(parts: &Parts, neuron: &Neuron) -> Result<Option<Leader>, PortError> {
     let Some(text) = parts.chain.commitment(&neuron.hotkey).await? else { return Ok(None) };
     let bucket = BucketAddress::parse(&text).map_err(|why| bad("BadBucket", why))?;
     let key = Folder::new(parts.netuid, &neuron.hotkey).master();
     let Some(json) = parts.public.get(&bucket, &key, SMALL).await? else { return Ok(None) };
-    let manifest = read_manifest(parts, neuron, &json).map_err(|why| bad("BadManifest", why))?;
+    let manifest = read_manifest(parts, neuron.hotkey, &json).map_err(|why| bad("BadManifest", why))?;
     Ok(Some(Leader { bucket, manifest }))
 }
 
-fn read_manifest(parts: &Parts, neuron: &Neuron, json: &[u8]) -> Result<MasterManifest, String> {
+/// What this hotkey has published itself, read with its own credentials: to a stranger, AWS answers for an absent object
+/// as for a forbidden one.
+pub(crate) async fn read_own(parts: &Parts) -> Result<Option<Leader>, PortError> {
+    let hotkey = parts.identity.hotkey();
+    let key = Folder::new(parts.netuid, &hotkey).master();
+    let Some(json) = parts.own.get(&key, MAX_MANIFEST_BYTES).await? else { return Ok(None) };
+    let manifest =
+        read_manifest(parts, hotkey, &json).map_err(|why| bad("BadManifest", format!("own `{key}`: {why}")))?;
+    Ok(Some(Leader { bucket: parts.own.address(), manifest }))
+}
+
+fn read_manifest(parts: &Parts, hotkey: Hotkey, json: &[u8]) -> Result<MasterManifest, String> {
     let verify = |hotkey: &_, message: &[u8], signature: &_| parts.identity.verify(hotkey, message, signature);
     let manifest = Signed::<MasterManifest>::from_json(json, verify).map_err(|e| e.to_string())?.statement;
-    if manifest.hotkey != neuron.hotkey || manifest.netuid != parts.netuid {
+    if manifest.hotkey != hotkey || manifest.netuid != parts.netuid {
         return Err("it names another hotkey or subnet".into());
     }
     manifest.check_lineage().map_err(|e| e.to_string())?;

@@ -121,6 +121,8 @@ async fn two_miners_train_one_model_by_the_readme() {
     trains("readme").await;
 }
 
+type Spoil = fn(&mut DeltaManifest);
+
 /// Each hostile upload ends in its named skip, the master stays bit-identical, and no weight goes to the attacker.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn poison_never_reaches_the_master() {
@@ -131,7 +133,6 @@ async fn poison_never_reaches_the_master() {
     let parts = world.parts(key(2), dir.path());
     commit_bucket(&parts).await;
     blocks(3).await;
-    type Spoil = fn(&mut DeltaManifest);
     let keep: Spoil = |_| {};
     let attacks: Vec<(Reason, Params, Spoil)> = vec![
         (Reason::NotFinite, constant(f32::NAN), keep),

@@ -12,7 +12,7 @@ use super::Options;
 use crate::network::{LocalNetwork, Member};
 
 /// How long a program may take to end after it was asked to.
-const FAREWELL: Duration = Duration::from_secs(60);
+const FAREWELL: Duration = Duration::from_mins(1);
 
 /// Rows of a page: about 1700 tokens of the speeches, so that a verdict takes seconds on one core.
 const ROWS_PER_PAGE: &str = "4";

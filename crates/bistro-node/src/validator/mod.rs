@@ -276,7 +276,7 @@ impl Validator {
         (self.state.master_seq, self.state.master) = (self.master.seq, self.master.hash);
         tracing::info!(seq = self.master.seq, uid = %judged.uid, scale = candidate.scale, global_loss = candidate.loss, "new master");
         self.log.append(self.head, Event::Published { seq: self.master.seq, hash: self.master.hash })?;
-        if self.master.seq % publish::SNAPSHOT_EVERY == 0 { self.measure().await } else { Ok(()) }
+        if self.master.seq.is_multiple_of(publish::SNAPSHOT_EVERY) { self.measure().await } else { Ok(()) }
     }
 
     /// Measures the master on the run's yardstick, for people who follow the run.

@@ -90,12 +90,9 @@ impl Validator {
 /// must not begin anew).
 async fn find_master(parts: &Parts, metagraph: &Metagraph) -> Result<Option<Leader>, NodeError> {
     let found = patiently(parts, "looking for the master", async || leader::find(parts, metagraph).await).await?;
-    let own = metagraph.neuron(&parts.identity.hotkey());
-    match (found, own) {
-        (None, Some(own)) => {
-            Ok(patiently(parts, "reading the own master", async || leader::read(parts, own).await).await?)
-        }
-        (found, _) => Ok(found),
+    match found {
+        Some(leader) => Ok(Some(leader)),
+        None => Ok(patiently(parts, "reading the own master", async || leader::read_own(parts).await).await?),
     }
 }
 

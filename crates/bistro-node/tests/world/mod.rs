@@ -9,9 +9,7 @@ use async_trait::async_trait;
 use bistro_core::ids::{Block, Hash, Hotkey, NetUid, Uid};
 use bistro_core::pages::{Config, DatasetIndex, PageId};
 use bistro_core::params::{ModelSpec, Params, Tensor};
-use bistro_core::ports::{
-    Chain, Clock, Identity, Learner, Metagraph, Neuron, OwnBucket as _, Pages, PortError, Retry, StepReport,
-};
+use bistro_core::ports::{Chain, Clock, Identity, Learner, Metagraph, Neuron, Pages, PortError, Retry, StepReport};
 use bistro_core::rules::{Mechanism, Rules, SHIPPED};
 use bistro_core::tokens::TokenBatch;
 use bistro_node::{Build, Parts};
