@@ -14,8 +14,7 @@ main() {
     build_env
     build "$profile"
     # The caller's folder stays the current one: paths among the arguments are relative to it.
-    exec "$CARGO_TARGET_DIR/$profile/bistro-localnet" demo --corpus "$ROOT/corpus/sotu" --config-dir "$ROOT/config" \
-        ${args[@]+"${args[@]}"}
+    exec "$CARGO_TARGET_DIR/$profile/bistro-localnet" demo --corpus "$ROOT/corpus/sotu" ${args[@]+"${args[@]}"}
 }
 
 build() { # $1: debug or release

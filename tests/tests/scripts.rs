@@ -172,9 +172,8 @@ fn the_demo_gets_its_arguments_and_the_callers_folder() {
     assert!(run.ok(), "{}", run.text());
     let root = checkout.path("checkout");
     let expected = format!(
-        "debug in {}: demo --corpus {}/corpus/sotu --config-dir {}/config --miners 3 --json a b.json\n",
+        "debug in {}: demo --corpus {}/corpus/sotu --miners 3 --json a b.json\n",
         checkout.root.display(),
-        root.display(),
         root.display()
     );
     assert!(run.text().contains(&expected), "{}", run.text());
