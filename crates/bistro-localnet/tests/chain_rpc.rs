@@ -11,7 +11,7 @@ use subxt::{
     OnlineClient, SubstrateConfig,
     config::DefaultExtrinsicParamsBuilder,
     dynamic::{self, Value},
-    ext::scale_decode::DecodeAsType,
+    ext::{frame_metadata::RuntimeMetadata, scale_decode::DecodeAsType},
 };
 
 /// The fields of a metagraph that a validator reads.
@@ -334,6 +334,27 @@ async fn keys_are_listed_in_pages_at_the_block_asked_for() {
         client.rpc.state_get_keys_paged(&prefix, 100, page.last().map(Vec::as_slice), Some(genesis)).await.unwrap();
     assert_eq!((page.len(), rest.len()), (3, 2), "five at genesis, however many there are now");
     assert!(page.last() < rest.first());
+    chain.stop().await;
+}
+
+#[tokio::test]
+async fn types_have_the_paths_by_which_clients_know_them() {
+    let chain = chain_of(&[], LocalChainConfig::default()).await;
+    let client = Client::connect(&chain).await;
+    let metadata = client.rpc.state_get_metadata(None).await.unwrap().to_frame_metadata().unwrap();
+    let RuntimeMetadata::V14(metadata) = metadata.1 else { panic!("version {}", metadata.1.version()) };
+    let paths: Vec<String> = metadata.types.types.iter().map(|ty| ty.ty.path.segments.join("::")).collect();
+    for path in [
+        "node_subtensor_runtime::RuntimeEvent",
+        "node_subtensor_runtime::RuntimeCall",
+        "pallet_subtensor::pallet::Error",
+        "pallet_subtensor::pallet::AxonInfo",
+        "pallet_commitments::types::Data",
+        "pallet_commitments::types::CommitmentInfo",
+    ] {
+        assert!(paths.iter().any(|p| p == path), "{path} is missing");
+    }
+    assert_eq!(paths.iter().find(|p| p.starts_with("bistro")), None, "a module of ours shows");
     chain.stop().await;
 }
 

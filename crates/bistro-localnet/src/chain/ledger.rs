@@ -14,7 +14,7 @@ use sp_runtime::{
     generic::Digest,
     traits::{BlakeTwo256, Header as _},
 };
-use sp_state_machine::{Ext, OverlayedChanges};
+use sp_state_machine::{Ext, OverlayedChanges, StorageCollection};
 use std::{
     any::Any,
     collections::{HashMap, VecDeque},
@@ -190,7 +190,7 @@ fn run<R>(
 }
 
 /// All changes of a finished block, and its state root.
-fn drain(view: &View<'_>, overlay: &mut OverlayedChanges<BlakeTwo256>) -> (Vec<(Vec<u8>, Option<Vec<u8>>)>, Hash) {
+fn drain(view: &View<'_>, overlay: &mut OverlayedChanges<BlakeTwo256>) -> (StorageCollection, Hash) {
     match overlay.drain_storage_changes(view, StateVersion::V1) {
         Ok(changes) => (changes.main_storage_changes, changes.transaction_storage_root),
         Err(never) => unreachable!("no transaction is open and the view has no IO: {never}"),

@@ -26,6 +26,9 @@ const HEADS: usize = 256;
 /// What a clock can count to; longer block times are cut to it.
 const LONGEST_BLOCK_TIME: Duration = Duration::from_hours(24 * 365);
 
+/// Spec version, method and arguments.
+type MetadataCall = (u32, String, Vec<u8>);
+
 /// Locks whose holder cannot panic with them half-written: runtime panics are caught before the lock is reached.
 mod parking {
     use std::sync::{self, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
@@ -72,7 +75,7 @@ pub(crate) struct Node {
     wake: Notify,
     seal_on_transaction: bool,
     /// Answers that depend on the runtime's version only: large, and the same for every client.
-    metadata: Mutex<HashMap<(u32, String, Vec<u8>), Vec<u8>>>,
+    metadata: Mutex<HashMap<MetadataCall, Vec<u8>>>,
 }
 
 impl Node {

@@ -8,7 +8,9 @@ use super::runtime::{BlockNumber, Hash};
 use codec::Encode;
 use sp_core::storage::{ChildInfo, StateVersion};
 use sp_runtime::traits::{BlakeTwo256, Hash as _};
-use sp_state_machine::{Backend, BackendTransaction, IterArgs, StateMachineStats, StorageIterator, UsageInfo};
+use sp_state_machine::{
+    Backend, BackendTransaction, IterArgs, StateMachineStats, StorageCollection, StorageIterator, UsageInfo,
+};
 use sp_trie::MerkleValue;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -62,7 +64,7 @@ impl Store {
     }
 
     /// Writes the changes of block `number`, and forgets versions that no block of the window sees any more.
-    pub(crate) fn commit(&mut self, number: BlockNumber, changes: Vec<(Key, Option<Vec<u8>>)>) {
+    pub(crate) fn commit(&mut self, number: BlockNumber, changes: StorageCollection) {
         let mut keys = Vec::with_capacity(changes.len());
         for (key, value) in changes {
             let versions = self.entries.entry(key.clone()).or_default();

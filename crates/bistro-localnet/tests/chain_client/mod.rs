@@ -19,18 +19,18 @@ use subxt::{
 };
 
 /// The subnet of a default chain.
-pub const NETUID: u16 = 1;
+pub(crate) const NETUID: u16 = 1;
 
 /// An sr25519 key from a derivation path.
 #[derive(Clone)]
-pub struct Key(sr25519::Pair);
+pub(crate) struct Key(sr25519::Pair);
 
 impl Key {
-    pub fn new(path: &str) -> Self {
+    pub(crate) fn new(path: &str) -> Self {
         Self(sr25519::Pair::from_string(path, None).unwrap())
     }
 
-    pub fn public(&self) -> [u8; 32] {
+    pub(crate) fn public(&self) -> [u8; 32] {
         self.0.public().0
     }
 }
@@ -46,7 +46,7 @@ impl Signer<SubstrateConfig> for Key {
 }
 
 /// A chain that makes blocks only for transactions and on request, with these hotkeys and rao.
-pub async fn chain_of(neurons: &[(Key, u64)], config: LocalChainConfig) -> LocalChain {
+pub(crate) async fn chain_of(neurons: &[(Key, u64)], config: LocalChainConfig) -> LocalChain {
     let neurons = neurons.iter().map(|(key, stake)| GenesisNeuron {
         coldkey: [9; 32].into(),
         hotkey: key.public().into(),
@@ -54,7 +54,7 @@ pub async fn chain_of(neurons: &[(Key, u64)], config: LocalChainConfig) -> Local
     });
     let config = LocalChainConfig {
         neurons: neurons.collect(),
-        block_time: Duration::from_secs(3600),
+        block_time: Duration::from_hours(1),
         seal_on_transaction: true,
         ..config
     };
@@ -62,16 +62,16 @@ pub async fn chain_of(neurons: &[(Key, u64)], config: LocalChainConfig) -> Local
 }
 
 /// A call by its name and arguments.
-pub type Call = DynamicPayload<Vec<Value>>;
+pub(crate) type Call = DynamicPayload<Vec<Value>>;
 
 /// A connection.
-pub struct Client {
+pub(crate) struct Client {
     pub api: OnlineClient<SubstrateConfig>,
     pub rpc: LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>,
 }
 
 impl Client {
-    pub async fn connect(chain: &LocalChain) -> Self {
+    pub(crate) async fn connect(chain: &LocalChain) -> Self {
         let rpc = RpcClient::from_insecure_url(chain.url()).await.unwrap();
         let backend: LegacyBackend<SubstrateConfig> = LegacyBackend::builder().build(rpc.clone());
         let api = OnlineClient::from_backend(Arc::new(backend)).await.unwrap();
@@ -79,7 +79,7 @@ impl Client {
     }
 
     /// Signs with the account's next nonce, submits, waits for the block, and returns the names of the events; or the error's text.
-    pub async fn send(&self, call: &Call, key: &Key) -> Result<Vec<String>, String> {
+    pub(crate) async fn send(&self, call: &Call, key: &Key) -> Result<Vec<String>, String> {
         let at = self.api.at_current_block().await.unwrap();
         let progress = at.tx().sign_and_submit_then_watch_default(call, key).await.map_err(text)?;
         let events = progress.wait_for_finalized_success().await.map_err(text)?;
@@ -87,13 +87,18 @@ impl Client {
     }
 
     /// The bytes of a signed transaction.
-    pub async fn sign(&self, call: &Call, key: &Key, params: DefaultExtrinsicParams<SubstrateConfig>) -> Vec<u8> {
+    pub(crate) async fn sign(
+        &self,
+        call: &Call,
+        key: &Key,
+        params: DefaultExtrinsicParams<SubstrateConfig>,
+    ) -> Vec<u8> {
         let at = self.api.at_current_block().await.unwrap();
         at.tx().create_signed(call, key, params).await.unwrap().into_encoded()
     }
 
     /// Submits bytes and waits for the block.
-    pub async fn submit(&self, bytes: Vec<u8>) -> Result<(), String> {
+    pub(crate) async fn submit(&self, bytes: Vec<u8>) -> Result<(), String> {
         let at = self.api.at_current_block().await.unwrap();
         let progress = at.tx().from_bytes(bytes).submit_and_watch().await.map_err(text)?;
         progress.wait_for_finalized_success().await.map_err(text)?;
@@ -101,12 +106,12 @@ impl Client {
     }
 
     /// Submits bytes and does not wait.
-    pub async fn submit_only(&self, bytes: Vec<u8>) -> Result<[u8; 32], String> {
+    pub(crate) async fn submit_only(&self, bytes: Vec<u8>) -> Result<[u8; 32], String> {
         Ok(self.rpc.author_submit_extrinsic(&bytes).await.map_err(text)?.0)
     }
 
     /// The account's next nonce, as the pool sees it.
-    pub async fn nonce(&self, key: &Key) -> u64 {
+    pub(crate) async fn nonce(&self, key: &Key) -> u64 {
         self.rpc.system_account_next_index(&AccountId32(key.public())).await.unwrap()
     }
 }
@@ -123,7 +128,7 @@ fn text<E: std::error::Error>(error: E) -> String {
 }
 
 /// A storage value of the newest block.
-pub async fn storage<V: DecodeAsType>(
+pub(crate) async fn storage<V: DecodeAsType>(
     client: &Client,
     pallet: &str,
     entry: &str,
@@ -135,7 +140,7 @@ pub async fn storage<V: DecodeAsType>(
 }
 
 /// Free rao of an account.
-pub async fn balances(client: &Client, key: &Key) -> u64 {
+pub(crate) async fn balances(client: &Client, key: &Key) -> u64 {
     #[derive(DecodeAsType)]
     #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
     struct Account {
@@ -150,14 +155,14 @@ pub async fn balances(client: &Client, key: &Key) -> u64 {
 }
 
 /// The call that commits raw bytes.
-pub fn commitment(netuid: u16, bytes: &[u8]) -> Call {
+pub(crate) fn commitment(netuid: u16, bytes: &[u8]) -> Call {
     let field = Value::unnamed_variant(format!("Raw{}", bytes.len()), [Value::from_bytes(bytes)]);
     let info = Value::named_composite([("fields", Value::unnamed_composite([field]))]);
     dynamic::tx("Commitments", "set_commitment", vec![Value::u128(netuid.into()), info])
 }
 
 /// The call that sets weights.
-pub fn weights(uids: &[u16], values: &[u16], version: u64) -> Call {
+pub(crate) fn weights(uids: &[u16], values: &[u16], version: u64) -> Call {
     let list = |values: &[u16]| Value::unnamed_composite(values.iter().map(|v| Value::u128(u128::from(*v))));
     let arguments = vec![Value::u128(NETUID.into()), list(uids), list(values), Value::u128(version.into())];
     dynamic::tx("SubtensorModule", "set_weights", arguments)

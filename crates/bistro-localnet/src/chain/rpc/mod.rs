@@ -5,7 +5,7 @@
 //! # Layout
 //! - [`chain`]: blocks and headers, and their subscriptions
 //! - [`state`]: storage, runtime calls, versions
-//! - [`author`]: transactions
+//! - [`author`]: transactions on their way into a block
 //! - [`system`]: the node itself
 
 mod author;

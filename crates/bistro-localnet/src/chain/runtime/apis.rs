@@ -3,7 +3,7 @@
 //! `AccountNonceApi`, `TaggedTransactionQueue` and `TransactionPaymentApi` are declared here under FRAME's names rather than taken from
 //! three more crates; a client sees no difference.
 
-use super::{subtensor::metagraph::Metagraph, *};
+use super::{metadata::with_subtensor_paths, subtensor::metagraph::Metagraph, *};
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
 use sp_core::OpaqueMetadata;
 use sp_inherents::{CheckInherentsResult, InherentData};
@@ -68,11 +68,11 @@ sp_api::impl_runtime_apis! {
 
     impl sp_api::Metadata<Block> for Runtime {
         fn metadata() -> OpaqueMetadata {
-            OpaqueMetadata::new(Runtime::metadata().into())
+            with_subtensor_paths(OpaqueMetadata::new(Runtime::metadata().into()))
         }
 
         fn metadata_at_version(version: u32) -> Option<OpaqueMetadata> {
-            Runtime::metadata_at_version(version)
+            Runtime::metadata_at_version(version).map(with_subtensor_paths)
         }
 
         fn metadata_versions() -> Vec<u32> {

@@ -10,6 +10,7 @@
 //! - [`aura`]: pallet 3, only the constant `SlotDuration`, which clients read as the block time
 //! - [`extensions`]: `CheckNonce`, `SubtensorTransactionExtension` and `CheckMetadataHash`
 //! - [`apis`]: what `state_call` answers
+//! - `metadata`: the runtime's description of itself, under subtensor's names
 #![allow(missing_docs, reason = "FRAME's macros generate undocumented items; what is written by hand is documented")]
 #![allow(
     unexpected_cfgs,
@@ -17,6 +18,7 @@
 )]
 #![allow(
     clippy::pedantic,
+    clippy::too_many_arguments,
     clippy::unwrap_used,
     unreachable_pub,
     reason = "FRAME's macros expand to code that our lints were not written for"
@@ -26,6 +28,7 @@ pub mod apis;
 pub mod aura;
 pub mod commitments;
 pub mod extensions;
+mod metadata;
 pub mod subtensor;
 
 use frame_support::{

@@ -353,7 +353,6 @@ pub mod pallet {
         /// Announces where the signing hotkey's axon listens.
         #[pallet::call_index(4)]
         #[pallet::weight((Weight::from_parts(33_010_000, 0), DispatchClass::Normal, Pays::No))]
-        #[allow(clippy::too_many_arguments, reason = "the call's arguments are the chain's")]
         pub fn serve_axon(
             origin: OriginFor<T>,
             netuid: u16,
