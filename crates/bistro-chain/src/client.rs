@@ -134,6 +134,11 @@ impl SubtensorChain {
         self.send(coldkey, "add_stake", &calls::add_stake(self.netuid, hotkey, amount)).await.map(drop)
     }
 
+    /// Moves `amount` rao from `coldkey` to the account `to`. Repeating it moves them again.
+    pub async fn transfer(&self, coldkey: &Keypair, to: &Hotkey, amount: u64) -> Result<(), ChainError> {
+        self.send(coldkey, "transfer_keep_alive", &calls::transfer(to, amount)).await.map(drop)
+    }
+
     async fn newest(&self) -> Result<Block, ChainError> {
         if let Some(block) = self.heads.fresh(self.block_time * 2) {
             return Ok(block);

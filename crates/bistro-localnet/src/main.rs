@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use bistro_chain::{KeySource, Network, SubtensorChain, Wallet};
+use bistro_chain::{KeySource, Keypair, Network, SubtensorChain, Wallet};
 use bistro_core::ids::NetUid;
 use bistro_core::ports::Identity as _;
-use bistro_localnet::network::{LocalNetwork, Place, Setup};
+use bistro_localnet::network::{FAUCET, LocalNetwork, Place, Setup};
 use bistro_localnet::{demo, poison};
 use bistro_storage::S3Config;
 use clap::{Args, Parser, Subcommand};
@@ -31,6 +31,14 @@ enum Command {
     Up(UpArgs),
     /// Makes a wallet in Bittensor's files, unencrypted: for local networks only.
     Wallet(WalletArgs),
+    /// Gives a wallet's coldkey TAO of the local chain's `//Alice`.
+    Fund {
+        #[command(flatten)]
+        chain: ChainArgs,
+        /// TAO.
+        #[arg(long, default_value_t = 1000)]
+        amount: u64,
+    },
     /// Registers a wallet's hotkey on the subnet, paid by its coldkey.
     Register(ChainArgs),
     /// Stakes TAO of a wallet's coldkey on its hotkey.
@@ -172,6 +180,12 @@ async fn run(command: Command, stop: CancellationToken) -> Result<bool> {
             let wallet =
                 Wallet::create(args.path.as_deref(), &args.name, &args.hotkey, KeySource::Random, KeySource::Random)?;
             tracing::info!(hotkey = %wallet.hotkey().hotkey(), coldkey = %wallet.coldkey_address()?, "made");
+        }
+        Command::Fund { chain: args, amount } => {
+            let (wallet, chain) = connect(&args).await?;
+            let rao = amount.saturating_mul(bistro_localnet::chain::TAO);
+            chain.transfer(&Keypair::from_uri(FAUCET)?, &wallet.coldkey_address()?, rao).await?;
+            tracing::info!(amount, "funded");
         }
         Command::Register(args) => {
             let (wallet, chain) = connect(&args).await?;

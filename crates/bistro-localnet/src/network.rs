@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow};
 use async_trait::async_trait;
-use bistro_chain::{KeySource, Network, SubtensorChain, Wallet};
+use bistro_chain::{KeySource, Keypair, Network, SubtensorChain, Wallet};
 use bistro_core::ids::{Hotkey, NetUid};
 use bistro_core::ports::{BucketAddress, Clock, Identity as _};
 use bistro_node::Parts;
@@ -15,6 +15,9 @@ use bistro_storage::{Credentials, S3Config, S3OwnBucket, S3PublicBuckets};
 
 use crate::chain::{GenesisNeuron, LocalChain, LocalChainConfig, TAO};
 use crate::s3::{LocalS3, LocalS3Config};
+
+/// Secret of the account that pays for new wallets: known to everybody, as on every development chain.
+pub const FAUCET: &str = "//Alice";
 
 /// Name of every wallet's hotkey.
 pub const HOTKEY: &str = "default";
@@ -92,6 +95,8 @@ impl LocalNetwork {
             neurons.push(GenesisNeuron { coldkey: coldkey.0.into(), hotkey: hotkey.0.into(), stake });
             members.push(member(name, uid, hotkey)?);
         }
+        // As on every development chain; `bistro-localnet fund` draws on it.
+        let alice = Keypair::from_uri(FAUCET)?.hotkey().0.into();
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let chain = LocalChain::start(LocalChainConfig {
             listen: local(setup.chain_port),
@@ -99,7 +104,7 @@ impl LocalNetwork {
             netuid: setup.netuid.0,
             tempo: 20,
             weights_rate_limit: 10,
-            endowed: neurons.iter().map(|n| (n.coldkey.clone(), 10_000 * TAO)).collect(),
+            endowed: neurons.iter().map(|n| n.coldkey.clone()).chain([alice]).map(|a| (a, 10_000 * TAO)).collect(),
             neurons,
             ..LocalChainConfig::default()
         })

@@ -40,6 +40,12 @@ pub(super) fn add_stake(netuid: NetUid, hotkey: &Hotkey, amount: u64) -> Call {
     call("SubtensorModule", "add_stake", vec![Value::from_bytes(hotkey.0), number(netuid.0), number(amount)])
 }
 
+/// `Balances.transfer_keep_alive` of `amount` rao.
+pub(super) fn transfer(to: &Hotkey, amount: u64) -> Call {
+    let account = Value::unnamed_variant("Id", [Value::from_bytes(to.0)]);
+    call("Balances", "transfer_keep_alive", vec![account, number(amount)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +71,8 @@ mod tests {
             ),
             (burned_register(NetUid(2), &hotkey), format!("07070200{key}")),
             (add_stake(NetUid(2), &hotkey, 1_000_000_000), format!("0702{key}020000ca9a3b00000000")),
+            // Pallet 5, call 3, MultiAddress::Id, compact amount.
+            (transfer(&hotkey, 1_000_000_000), format!("050300{key}02286bee")),
         ];
         for (name, runtime) in real_runtimes() {
             for (payload, wanted) in &cases {
