@@ -329,3 +329,42 @@ async fn a_second_process_on_the_data_folder_is_refused() {
     stop.cancel();
     v.await.unwrap().unwrap();
 }
+
+/// The validator with less stake follows the other's master, bit for bit, and sets weights of its own.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_second_validator_follows_and_sets_its_own_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with_stakes(&[(key(1), 1_000), (key(2), 0), (key(4), 500)]);
+    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let first = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    let second = start_validator(world.parts(key(4), dir.path()), &rules, &stop);
+    let m = start_miner(world.parts(key(2), dir.path()), 2, &stop);
+    blocks(60).await;
+    stop.cancel();
+    let (first, second) = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
+    m.await.unwrap().unwrap();
+    assert!(first.seq > 3 && second.seq > 1 && second.seq <= first.seq, "{} {}", first.seq, second.seq);
+    for validator in [key(1), key(4)] {
+        assert!(world.weights(&validator).iter().any(|(uid, _)| uid.0 == 1), "{validator}");
+    }
+    let (records, _) = log::read(&dir.path().join("bucket-4/events.jsonl")).unwrap();
+    assert!(records.iter().any(|r| matches!(r.event, Event::Followed { .. })));
+    assert!(!records.iter().any(|r| matches!(r.event, Event::Published { .. })), "a follower published");
+}
+
+/// A validator with much stake that runs nothing does not keep a run from beginning.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn an_idle_whale_does_not_stop_a_run_from_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with_stakes(&[(key(9), 1_000_000), (key(1), 1_000), (key(2), 0)]);
+    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    let m = start_miner(world.parts(key(2), dir.path()), 2, &stop);
+    blocks(50).await;
+    let parts = world.parts(key(5), dir.path());
+    assert!(leader::find(&parts, &world.metagraph()).await.unwrap().is_none(), "it began before its turn");
+    blocks(50).await;
+    stop.cancel();
+    assert!(v.await.unwrap().unwrap().seq > 1);
+    m.await.unwrap().unwrap();
+}

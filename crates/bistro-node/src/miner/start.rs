@@ -43,7 +43,7 @@ impl Miner {
         let hotkey = parts.identity.hotkey();
         let uid = metagraph.neuron(&hotkey).ok_or(NodeError::NotRegistered { hotkey, netuid: parts.netuid })?.uid;
         let leader = tokio::select! {
-            leader = wait_for_master(&parts, Block(0)) => leader?,
+            leader = wait_for_master(&parts, Block(0), Block(u64::MAX)) => leader?.ok_or_else(stopped)?,
             () = stop.cancelled() => return Err(stopped().into()),
         };
         let (rules, digest) = (leader.rules(&parts).await?, leader.manifest.rules);

@@ -12,7 +12,7 @@ pub mod trial;
 use std::sync::Arc;
 
 use bistro_core::events::{Event, Judged};
-use bistro_core::ids::{Block, Hash};
+use bistro_core::ids::{Block, Hash, Hotkey};
 use bistro_core::mechanism::{Verdict, selection, weights};
 use bistro_core::params::ModelSpec;
 use bistro_core::ports::{Learner, Metagraph, Neuron, Pages};
@@ -25,11 +25,12 @@ use tokio_util::sync::CancellationToken;
 use crate::compute::compute;
 use crate::fetch::{Delta, Fetched, Fetcher};
 use crate::files::DataDir;
+use crate::leader::{self, Leader};
 use crate::log::EventLog;
 use crate::master::Master;
 use crate::publish::{self, AcceptedObject};
 use crate::weights::{Offer, Offers};
-use crate::{NodeError, Parts, leader};
+use crate::{NodeError, Parts};
 pub use start::Options;
 use state::State;
 use trial::{Outcome, Trial};
@@ -55,6 +56,8 @@ pub struct Validator {
     offers: Offers,
     stop: CancellationToken,
     head: Block,
+    /// Whether this validator's master is the one that everybody follows.
+    leads: bool,
     /// Turns in a row that ended in a skip.
     skips: usize,
 }
@@ -103,6 +106,12 @@ pub async fn run(
         v.checkpoint(judged)?;
     }
     v.finish().await
+}
+
+/// Whether `me` publishes: it has the most stake, or nobody with more has published (`found` is what everybody follows).
+fn leads(metagraph: &Metagraph, me: &Hotkey, found: Option<&Leader>) -> bool {
+    let first = metagraph.by_authority().first().is_none_or(|first| first.hotkey == *me);
+    first || found.is_some_and(|leader| leader.manifest.hotkey == *me)
 }
 
 impl Validator {
@@ -155,22 +164,22 @@ impl Validator {
             let (hotkey, netuid) = (self.parts.identity.hotkey(), self.parts.netuid);
             return Err(NodeError::NotRegistered { hotkey, netuid });
         }
-        if !self.leads() { self.follow().await } else { Ok(()) }
-    }
-
-    /// Whether this validator's master is the one that everybody follows.
-    fn leads(&self) -> bool {
-        let me = self.parts.identity.hotkey();
-        self.metagraph.by_authority().first().is_none_or(|first| first.hotkey == me)
+        let found = match leader::find(&self.parts, &self.metagraph).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "the leader could not be looked for");
+                return Ok(());
+            }
+        };
+        self.leads = leads(&self.metagraph, &self.parts.identity.hotkey(), found.as_ref());
+        match found {
+            Some(leader) if !self.leads && leader.manifest.rules == self.digest => self.follow(leader).await,
+            _ => Ok(()),
+        }
     }
 
     /// Takes over the leader's newest master.
-    async fn follow(&mut self) -> Result<(), NodeError> {
-        let me = self.parts.identity.hotkey();
-        let leader = match leader::find(&self.parts, &self.metagraph).await {
-            Ok(Some(leader)) if leader.manifest.hotkey != me && leader.manifest.rules == self.digest => leader,
-            _ => return Ok(()),
-        };
+    async fn follow(&mut self, leader: Leader) -> Result<(), NodeError> {
         if leader.manifest.hash == self.master.hash {
             return Ok(());
         }
@@ -250,7 +259,7 @@ impl Validator {
     /// The candidate becomes the master, if this validator leads; a follower's verdict only scores.
     async fn accept(&mut self, judged: &Judged, delta: Delta) -> Result<(), NodeError> {
         let Verdict::Accept(candidate) = judged.verdict else { return Ok(()) };
-        if !self.leads() {
+        if !self.leads {
             return Ok(());
         }
         let next = compute(|| self.master.next(&delta.params, candidate.scale));
@@ -304,7 +313,7 @@ impl Validator {
     /// Stores the newest master whole, so that anybody can load what was reached.
     async fn finish(mut self) -> Result<Summary, NodeError> {
         self.measure().await?;
-        if self.leads() && self.lineage.hotkey == self.parts.identity.hotkey() {
+        if self.leads && self.lineage.hotkey == self.parts.identity.hotkey() {
             self.lineage = publish::snapshot_now(&self.parts, self.head, &self.master, &self.lineage).await?;
         }
         self.data.save(state::FILE, &self.state)?;

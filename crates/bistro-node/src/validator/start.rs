@@ -2,7 +2,7 @@
 
 use bistro_core::events::Event;
 use bistro_core::ids::{Block, Hash};
-use bistro_core::params::{ModelSpec, Params};
+use bistro_core::params::Params;
 use bistro_core::ports::Metagraph;
 use bistro_core::protocol::MasterManifest;
 use bistro_core::rules::Rules;
@@ -62,6 +62,8 @@ impl Validator {
         let (offers, receiver) = watch::channel(None);
         tokio::spawn(weights::submit(parts.clone(), receiver, log.clone(), stop.clone()));
         let head = metagraph.block;
+        let found = leader::find(&parts, &metagraph).await?;
+        let leads = super::leads(&metagraph, &parts.identity.hotkey(), found.as_ref());
         let rng = ChaCha20Rng::from_seed(options.seed);
         tracing::info!(seq = master.seq, hash = master.hash.hash16(), parameters = spec.numel(), "validating");
         Ok(Self {
@@ -81,6 +83,7 @@ impl Validator {
             offers,
             stop,
             head,
+            leads,
             skips: 0,
         })
     }
@@ -108,7 +111,12 @@ pub(crate) async fn register(parts: &Parts) -> Result<Metagraph, NodeError> {
     Ok(metagraph)
 }
 
-/// The first master of a run: nobody has published one, so the permitted validator with the most stake begins.
+/// Blocks for which a validator with less stake leaves the beginning of a run to those with more: 12 minutes on Bittensor's
+/// networks. Without a bound, an idle validator with much stake would keep a run from ever beginning.
+const PRECEDENCE_BLOCKS: u64 = 60;
+
+/// The first master of a run: nobody has published one. The permitted validator with the most stake begins; if it does not,
+/// so does whoever waits.
 async fn genesis(
     parts: &Parts,
     rules: &Rules,
@@ -116,10 +124,17 @@ async fn genesis(
     params: Params,
 ) -> Result<(Master, MasterManifest), NodeError> {
     let me = parts.identity.hotkey();
-    let first = metagraph.by_authority().first().map(|n| n.hotkey);
-    if first.is_some_and(|first| first != me) {
-        tracing::info!(leader = ?first, "waiting for the leading validator's first master");
-        return wait_for_leader(parts, rules, &params.spec()).await;
+    let first = metagraph.by_authority().first().map(|n| n.hotkey).filter(|first| *first != me);
+    if let Some(first) = first {
+        let until = Block(metagraph.block.0 + PRECEDENCE_BLOCKS);
+        tracing::info!(%first, %until, "leaving the first master to the validator with the most stake");
+        if let Some(leader) = wait_for_master(parts, Block(0), until).await? {
+            if leader.manifest.rules != rules.digest() {
+                return Err(NodeError::RulesDiffer(rules.differences(&leader.rules(parts).await?)));
+            }
+            let master = leader.master(parts, &params.spec(), None).await?;
+            return Ok((master, leader.manifest));
+        }
     }
     let master = Master::new(0, params);
     let manifest = publish::master(parts, rules, metagraph.block, &master, None, None).await?;
@@ -127,25 +142,19 @@ async fn genesis(
     Ok((master, manifest))
 }
 
-async fn wait_for_leader(
+/// Waits until somebody has published a master; `None` if nobody has by block `until`.
+pub(crate) async fn wait_for_master(
     parts: &Parts,
-    rules: &Rules,
-    spec: &ModelSpec,
-) -> Result<(Master, MasterManifest), NodeError> {
-    let leader = wait_for_master(parts, Block(0)).await?;
-    if leader.manifest.rules != rules.digest() {
-        return Err(NodeError::RulesDiffer(rules.differences(&leader.rules(parts).await?)));
-    }
-    let master = leader.master(parts, spec, None).await?;
-    Ok((master, leader.manifest))
-}
-
-/// Waits until somebody has published a master.
-pub(crate) async fn wait_for_master(parts: &Parts, mut block: Block) -> Result<Leader, NodeError> {
+    mut block: Block,
+    until: Block,
+) -> Result<Option<Leader>, NodeError> {
     loop {
         let metagraph = patiently(parts, "reading the metagraph", async || parts.chain.metagraph().await).await?;
         if let Some(leader) = leader::find(parts, &metagraph).await? {
-            return Ok(leader);
+            return Ok(Some(leader));
+        }
+        if metagraph.block > until {
+            return Ok(None);
         }
         tracing::info!(block = %metagraph.block, "no validator has published a master yet; waiting");
         block = block.max(metagraph.block);

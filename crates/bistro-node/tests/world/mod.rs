@@ -43,7 +43,14 @@ pub struct World {
 impl World {
     /// A subnet of these hotkeys; the first has all the stake.
     pub fn new(hotkeys: &[Hotkey]) -> Self {
-        let neurons = hotkeys.iter().enumerate().map(|(i, h)| (*h, if i == 0 { 1_000 } else { 0 })).collect();
+        Self::with_stakes(
+            &hotkeys.iter().enumerate().map(|(i, h)| (*h, if i == 0 { 1_000 } else { 0 })).collect::<Vec<_>>(),
+        )
+    }
+
+    /// A subnet of these hotkeys with their stakes; whoever has any is permitted.
+    pub fn with_stakes(neurons: &[(Hotkey, u64)]) -> Self {
+        let neurons = neurons.to_vec();
         Self {
             chain: Arc::new(Mutex::new(ChainState { neurons, ..ChainState::default() })),
             buckets: FakeBuckets::new(),
