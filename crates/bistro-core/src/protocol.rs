@@ -58,9 +58,9 @@ pub struct DeltaManifest {
     pub object: Hash,
     /// Length of the object, bytes.
     pub size: u64,
-    /// Optimizer steps since the base, for people.
+    /// Optimizer steps since the model was last a master, or since the miner's last merge; for people.
     pub steps: u64,
-    /// Tokens trained on since the base, for people.
+    /// Tokens likewise.
     pub tokens: u64,
 }
 

@@ -52,7 +52,7 @@ pub struct Miner {
 pub struct Summary {
     /// Deltas uploaded by this process.
     pub uploads: u64,
-    /// Optimizer steps since the base.
+    /// Optimizer steps whose work is not merged.
     pub steps: u64,
 }
 
@@ -66,11 +66,16 @@ pub async fn run(
     let mut m = Miner::start(parts, build, options, stop).await?;
     let mut uploads = 0;
     while let Some(block) = m.next_epoch().await? {
-        if let Some(leader) = m.newer_master().await? {
-            m.follow(&leader).await?;
+        let rebase = m.rules.mechanism.miner.on_new_master == OnNewMaster::Rebase;
+        if !rebase {
+            m.catch_up().await?;
         }
         let batch = m.local_pages(block).await?;
         if m.train(&batch)? {
+            // Work that survives a new master is uploaded on the newest one: on an older one it may be refused.
+            if rebase {
+                m.catch_up().await?;
+            }
             m.upload(block).await?;
             m.checkpoint()?;
             uploads += 1;
@@ -91,6 +96,14 @@ impl Miner {
             Err(error) => tracing::warn!(%error, "the chain does not answer; training goes on at the last known block"),
         }
         Ok(Some(self.state.head))
+    }
+
+    /// Follows the leader to its newest master.
+    async fn catch_up(&mut self) -> Result<(), NodeError> {
+        match self.newer_master().await? {
+            Some(leader) => self.follow(&leader).await,
+            None => Ok(()),
+        }
     }
 
     /// The leader, if it has published another master than the own base. Trouble on the way is no reason to stop training.
@@ -136,16 +149,19 @@ impl Miner {
                     Ok::<_, NodeError>(rebased(&self.learner.params()?, &self.base.params, &new.params, own.as_ref()))
                 })?;
                 self.learner.load(&moved)?;
+                if own.is_some() {
+                    (self.state.steps, self.state.tokens) = (0, 0);
+                }
                 tracing::info!(from = self.base.seq, to = new.seq, own = own.is_some(), "rebased on the new master");
             }
             _ => {
                 self.learner.load(&new.params)?;
                 self.learner.reset_optimizer();
+                (self.state.steps, self.state.tokens) = (0, 0);
                 tracing::info!(from = self.base.seq, to = new.seq, "reset to the new master");
             }
         }
         self.base = new;
-        (self.state.steps, self.state.tokens) = (0, 0);
         self.save_base()
     }
 

@@ -36,9 +36,9 @@ pub struct State {
     pub base: Hash,
     /// Hash of the model.
     pub model: Hash,
-    /// Optimizer steps since the base.
+    /// Optimizer steps since the model was last a master, or since the own last merge.
     pub steps: u64,
-    /// Tokens since the base.
+    /// Tokens likewise.
     pub tokens: u64,
     /// Names of the uploaded deltas, oldest first.
     pub uploaded: Vec<String>,

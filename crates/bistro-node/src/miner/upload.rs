@@ -25,9 +25,9 @@ pub struct Statement<'a> {
     pub block: Block,
     /// How the numbers are stored.
     pub encoding: Encoding,
-    /// Optimizer steps since the base.
+    /// Optimizer steps since the model was last a master, or since the own last merge.
     pub steps: u64,
-    /// Tokens since the base.
+    /// Tokens likewise.
     pub tokens: u64,
 }
 
