@@ -9,6 +9,7 @@
 //! - [`network`]: names of networks, their endpoints and genesis hashes
 //! - [`wallet`]: Bittensor's wallet folder: opening and creating keys
 //! - [`identity`]: the own key: signatures for manifests and for transactions
+//! - [`timelock`]: encryption until a round of drand, and the round of a subnet's reveal
 //! - [`client`]: the connection and the port's methods
 //! - [`error`]: what can fail, by the chain's own name, and whether to try again
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod client;
 pub mod error;
 pub mod identity;
 pub mod network;
+pub mod timelock;
 pub mod wallet;
 
 pub use client::{Deadlines, SubtensorChain};
