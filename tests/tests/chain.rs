@@ -169,16 +169,6 @@ async fn refusals_of_weights_keep_the_chains_names() {
 }
 
 #[tokio::test]
-async fn a_subnet_with_commit_reveal_is_refused_before_sending() {
-    let local = start(LocalChainConfig { commit_reveal: true, ..config() }).await;
-    let validator = client(&local, "Validator").await;
-    assert!(validator.metagraph().await.unwrap().commit_reveal);
-    let outcome = validator.set_weights(&[(Uid(1), 1)]).await;
-    assert_eq!(refusal(outcome), ("CommitRevealEnabled".to_owned(), Retry::Never));
-    assert_eq!(sent(&local, "Validator"), 0);
-}
-
-#[tokio::test]
 async fn blocks_are_waited_for_and_their_absence_is_an_error() {
     let local = start(config()).await;
     let deadlines = Deadlines { patience: Some(Duration::from_millis(300)), ..Deadlines::default() };

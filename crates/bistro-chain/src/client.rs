@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
-use bistro_core::ports::{Chain, Metagraph, PortError, Retry};
+use bistro_core::ports::{Chain, Metagraph, PortError};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -22,7 +22,9 @@ mod calls;
 mod heads;
 mod link;
 mod read;
+mod reveal;
 mod submit;
+mod weights;
 
 use heads::Heads;
 use link::Link;
@@ -184,29 +186,6 @@ impl SubtensorChain {
         self.unless_it_shows(error, &Effect::Commitment { own, text }).await
     }
 
-    async fn send_weights(&self, weights: &[(Uid, u16)]) -> Result<(), ChainError> {
-        let call = "set_weights";
-        let key = self.key.as_ref().ok_or(ChainError::NoKey { call })?;
-        if weights.is_empty() || weights.len() > answers::MAX_NEURONS {
-            let why = format!("it wants 1 to {} weights, not {}", answers::MAX_NEURONS, weights.len());
-            return Err(ChainError::Unsendable { call, why });
-        }
-        let at = self.link.best().await?;
-        let rules = self.link.within("reading the rules of weights", read::weight_rules(&at, self.netuid)).await?;
-        if rules.commit_reveal {
-            return Err(ChainError::CommitReveal(self.netuid));
-        }
-        let payload = calls::set_weights(self.netuid, weights, rules.version_key);
-        match self.send(key, call, &payload).await {
-            Ok(_) => Ok(()),
-            Err(error @ ChainError::Unacknowledged { .. }) => {
-                // The chain notes the block of the newest weights: later than the block known before sending, they are these.
-                self.unless_it_shows(error, &Effect::Weights { own: key.public(), after: at.block_number() }).await
-            }
-            Err(error) => Err(self.with_due_block(error, &key.public(), rules.rate_limit).await),
-        }
-    }
-
     /// Signs and sends at the best block, and waits until the call is in a block and succeeded.
     async fn send(&self, key: &Keypair, call: &'static str, payload: &calls::Call) -> Result<Block, ChainError> {
         let inclusion = self.deadlines.inclusion.unwrap_or((self.block_time * 10).max(MIN_PATIENCE));
@@ -248,17 +227,6 @@ impl SubtensorChain {
             Effect::Commitment { own, text } => Ok(self.read_commitment(own).await?.as_deref() == Some(*text)),
             Effect::Weights { own, after } => Ok(self.last_update(own).await?.0.is_some_and(|block| block > *after)),
         }
-    }
-
-    /// Replaces the guess in a rate limit's refusal by the blocks that are left.
-    async fn with_due_block(&self, mut error: ChainError, own: &Hotkey, rate_limit: u64) -> ChainError {
-        if let ChainError::Refused { refusal, .. } = &mut error
-            && refusal.is_rate_limit()
-            && let Ok((Some(last), now)) = self.last_update(own).await
-        {
-            refusal.retry = Retry::After(last.saturating_add(rate_limit).saturating_sub(now).max(1));
-        }
-        error
     }
 }
 

@@ -91,11 +91,11 @@ pub enum ChainError {
         /// What is wrong with the argument.
         why: String,
     },
-    /// The subnet takes weights by commit-reveal only, which this version does not do.
+    /// The subnet takes weights by commit-reveal only, and reveals none.
     #[error(
-        "subnet {0} takes weights by commit-reveal only, which this version cannot send: have the subnet's owner switch it off"
+        "subnet {0} takes weights by commit-reveal, but its tempo and reveal period lead to no reveal: ask its owner"
     )]
-    CommitReveal(NetUid),
+    NoReveal(NetUid),
     /// The key holds no slot of the subnet.
     #[error("{hotkey} is not registered on subnet {netuid}: {}", refusal::NOT_REGISTERED)]
     NotRegistered {
@@ -137,7 +137,7 @@ impl ChainError {
             Self::NoSubnet(_) => "SubnetNotExists",
             Self::NoKey { .. } => "NoKey",
             Self::Unsendable { .. } => "Unsendable",
-            Self::CommitReveal(_) => "CommitRevealEnabled",
+            Self::NoReveal(_) => "NoReveal",
             Self::NotRegistered { .. } => "HotKeyNotRegisteredInSubNet",
             Self::Unacknowledged { .. } => "Unacknowledged",
         }
@@ -158,7 +158,7 @@ impl ChainError {
             | Self::NoSubnet(_)
             | Self::NoKey { .. }
             | Self::Unsendable { .. }
-            | Self::CommitReveal(_)
+            | Self::NoReveal(_)
             | Self::NotRegistered { .. } => Retry::Never,
         }
     }

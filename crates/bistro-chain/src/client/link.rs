@@ -124,6 +124,11 @@ impl Link {
         &self.rpc
     }
 
+    /// Whether this is one of Bittensor's public networks, by its genesis.
+    pub(super) fn is_public(&self) -> bool {
+        Network::name_of(&self.genesis.0).is_some()
+    }
+
     /// Runs a read under the deadline of calls.
     pub(super) async fn within<T>(
         &self,

@@ -85,10 +85,10 @@ pub(super) async fn weight_rules(at: &AtBlock, netuid: NetUid) -> Result<WeightR
     })
 }
 
-const SUBTENSOR: &str = "SubtensorModule";
+pub(super) const SUBTENSOR: &str = "SubtensorModule";
 
 /// One storage entry, with the runtime's default where it has one.
-async fn value<K, V>(
+pub(super) async fn value<K, V>(
     at: &AtBlock,
     what: &'static str,
     pallet: &str,

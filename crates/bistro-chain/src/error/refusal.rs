@@ -84,8 +84,10 @@ fn advice(name: &str) -> (Retry, &'static str) {
         "SubnetNotExists" | "MechanismDoesNotExist" | "SubNetworkDoesNotExist" => {
             (Retry::Never, "check --netuid and --subtensor.network")
         }
-        "CommitRevealEnabled" => (Retry::Never, "the subnet takes weights by commit-reveal only"),
+        "CommitRevealEnabled" => (Retry::Soon, "the subnet takes weights by commit-reveal now"),
         "CommitRevealDisabled" => (Retry::Soon, "the subnet takes plain weights now"),
+        "InvalidRevealRound" => (Retry::Soon, "the round is past already: check this machine's clock"),
+        "IncorrectCommitRevealVersion" => (Retry::Never, "the chain wants another version of commitments than it says"),
         "IncorrectWeightVersionKey" => (Retry::Never, "the subnet wants a newer version of this program"),
         "WeightVecLengthIsLow" => (Retry::Soon, "the subnet wants weights for more miners"),
         "MaxWeightExceeded" | "WeightVecNotEqualSize" | "DuplicateUids" | "InputLengthsUnequal" => {
@@ -127,7 +129,7 @@ mod tests {
             ("HotKeyNotRegisteredInSubNet", "Never"),
             ("UidNotFound", "Never"),
             ("AccountNotAllowedCommit", "Never"),
-            ("CommitRevealEnabled", "Never"),
+            ("CommitRevealEnabled", "Soon"),
             ("Stale", "Soon"),
             ("UidVecContainInvalidOne", "Soon"),
             ("SomethingNobodyKnows", "After"),
