@@ -159,7 +159,7 @@ impl Validator {
             }
         }
         let Self { state, metagraph, .. } = self;
-        state.scores.retain(|hotkey| metagraph.neuron(hotkey).is_some());
+        state.retain(|hotkey| metagraph.neuron(hotkey).is_some());
         if metagraph.neuron(&self.parts.identity.hotkey()).is_none() {
             let (hotkey, netuid) = (self.parts.identity.hotkey(), self.parts.netuid);
             return Err(NodeError::NotRegistered { hotkey, netuid });

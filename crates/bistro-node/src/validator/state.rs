@@ -52,6 +52,13 @@ impl State {
         }
     }
 
+    /// Forgets hotkeys that `keep` does not name: those that left the subnet.
+    pub fn retain(&mut self, keep: impl Fn(&Hotkey) -> bool) {
+        self.scores.retain(&keep);
+        self.memory.seen.retain(|hotkey, _| keep(hotkey));
+        self.told.retain(|hotkey, _| keep(hotkey));
+    }
+
     /// Takes note of a skip; whether it is news: another reason, or another object, than the last of this hotkey.
     pub fn told(&mut self, hotkey: &Hotkey, skip: &Skip, object: Option<Hash>) -> bool {
         let last = (skip.reason, object);
