@@ -5,6 +5,7 @@
 //! - [`s3`]: an S3 server with one account a bucket and public reads.
 //! - [`network`]: both, with wallets, registered and staked neurons, and buckets.
 //! - [`poison`]: a miner that uploads poison.
+//! - [`smoke`]: whether any node serves Bistro: reads, writes and refusals of one hotkey.
 //! - [`demo`]: a whole network of separate processes, and the proof that it trained.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -13,3 +14,4 @@ pub mod demo;
 pub mod network;
 pub mod poison;
 pub mod s3;
+pub mod smoke;

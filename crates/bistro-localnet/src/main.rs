@@ -9,7 +9,7 @@ use bistro_chain::{KeySource, Keypair, Network, SubtensorChain, Wallet};
 use bistro_core::ids::NetUid;
 use bistro_core::ports::Identity as _;
 use bistro_localnet::network::{FAUCET, LocalNetwork, Place, Setup};
-use bistro_localnet::{demo, poison};
+use bistro_localnet::{demo, poison, smoke};
 use bistro_storage::S3Config;
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,8 @@ enum Command {
         #[arg(long, default_value_t = 100)]
         amount: u64,
     },
+    /// Tests any subtensor node with a registered hotkey: reads, a commitment, weights, refusals. Registers nothing.
+    Smoke(SmokeArgs),
     /// Mines poison: NaN, then huge deltas, in turn. For tests of validators.
     Poison {
         #[command(flatten)]
@@ -121,13 +123,25 @@ struct UpArgs {
 #[derive(Args)]
 struct WalletArgs {
     /// Name of the wallet.
-    #[arg(long = "wallet.name", visible_alias = "wallet-name", default_value = "default")]
+    #[arg(
+        long = "wallet.name",
+        visible_alias = "wallet-name",
+        alias = "wallet_name",
+        env = "BT_WALLET_NAME",
+        default_value = "default"
+    )]
     name: String,
     /// Name of the hotkey.
-    #[arg(long = "wallet.hotkey", visible_alias = "wallet-hotkey", default_value = "default")]
+    #[arg(
+        long = "wallet.hotkey",
+        visible_alias = "wallet-hotkey",
+        alias = "wallet_hotkey",
+        env = "BT_WALLET_HOTKEY",
+        default_value = "default"
+    )]
     hotkey: String,
     /// Folder of the wallets; `~/.bittensor/wallets` by default.
-    #[arg(long = "wallet.path", visible_alias = "wallet-path")]
+    #[arg(long = "wallet.path", visible_alias = "wallet-path", alias = "wallet_path", env = "BT_WALLET_PATH")]
     path: Option<PathBuf>,
 }
 
@@ -143,11 +157,44 @@ struct ChainArgs {
     netuid: u16,
 }
 
+#[derive(Args)]
+struct SmokeArgs {
+    #[command(flatten)]
+    wallet: WalletArgs,
+    /// Network: `finney`, `test`, `local` or `archive`.
+    #[arg(
+        long = "subtensor.network",
+        visible_alias = "subtensor-network",
+        aliases = ["subtensor_network", "network"],
+        env = "BT_SUBTENSOR_NETWORK"
+    )]
+    network: Option<String>,
+    /// A node's address, `ws://` or `wss://`; may be given several times, tried in order.
+    #[arg(
+        long = "subtensor.chain_endpoint",
+        visible_alias = "subtensor-chain-endpoint",
+        alias = "subtensor.chain-endpoint",
+        env = "BT_SUBTENSOR_CHAIN_ENDPOINT",
+        value_delimiter = ',',
+        value_name = "URL"
+    )]
+    endpoints: Vec<String>,
+    /// Subnet.
+    #[arg(long, env = "BISTRO_NETUID", default_value_t = 212)]
+    netuid: u16,
+    /// Seconds to wait until weights are due.
+    #[arg(long, default_value_t = 300)]
+    wait: u64,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // The demo's own lines go to standard output; what its programs log goes to their files.
-    let quiet =
-        if matches!(cli.command, Command::Demo(_)) { "error" } else { "warn,bistro_localnet=info,bistro_node=info" };
+    let quiet = if matches!(cli.command, Command::Demo(_) | Command::Smoke(_)) {
+        "error"
+    } else {
+        "warn,bistro_localnet=info,bistro_node=info"
+    };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
     let outcome = tokio::runtime::Runtime::new().context("no runtime").and_then(|runtime| {
@@ -176,6 +223,7 @@ async fn run(command: Command, stop: CancellationToken) -> Result<bool> {
     match command {
         Command::Demo(args) => return demo::run(&demo_options(args), &mut std::io::stdout(), stop).await,
         Command::Up(args) => up(args, &mut std::io::stdout(), stop).await?,
+        Command::Smoke(args) => return smoke::run(&smoke_options(&args)?, &mut std::io::stdout()).await,
         Command::Wallet(args) => {
             let wallet =
                 Wallet::create(args.path.as_deref(), &args.name, &args.hotkey, KeySource::Random, KeySource::Random)?;
@@ -213,6 +261,21 @@ async fn run(command: Command, stop: CancellationToken) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+fn smoke_options(args: &SmokeArgs) -> Result<smoke::Options> {
+    // Unlike miner and validator it has no network by default: what it writes should meet no subnet by oversight.
+    anyhow::ensure!(
+        args.network.is_some() || !args.endpoints.is_empty(),
+        "which node? --subtensor.chain_endpoint ws://... or --subtensor.network test"
+    );
+    let wallet = Wallet::open(args.wallet.path.as_deref(), &args.wallet.name, &args.wallet.hotkey)?;
+    Ok(smoke::Options {
+        network: Network::resolve(args.network.as_deref(), &args.endpoints)?,
+        netuid: NetUid(args.netuid),
+        key: wallet.hotkey().clone(),
+        wait: Duration::from_secs(args.wait),
+    })
 }
 
 fn demo_options(args: DemoArgs) -> demo::Options {
