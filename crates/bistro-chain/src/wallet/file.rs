@@ -5,7 +5,7 @@ use sp_core::crypto::Pair as _;
 use sp_core::sr25519;
 use zeroize::Zeroizing;
 
-use super::KeySource;
+use super::{KeySource, Password, sealed};
 use crate::identity::{Keypair, SecretError};
 
 /// Larger files are no key files.
@@ -15,6 +15,7 @@ pub(super) const MAX_BYTES: u64 = 64 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Encrypted(&'static str, &'static str),
+    WrongPassword,
     Content(String),
     Mismatch { stated: String, found: bistro_core::ids::Hotkey },
 }
@@ -45,18 +46,25 @@ type Secret = Zeroizing<String>;
 /// `cryptoType` of sr25519.
 const SR25519: u8 = 1;
 
-/// How encrypted files begin, what encrypted them, and what to do.
-const ENCRYPTED: [(&[u8], &str, &str); 3] = [
-    (b"$NACL", "NaCl, Bittensor's present format", DECRYPT),
-    (b"$ANSIBLE_VAULT", "ansible-vault, an old format", DECRYPT),
-    (b"gAAAAA", "Fernet, an old format", DECRYPT),
-];
-const DECRYPT: &str = "hotkeys are used unencrypted here: make this hotkey again from its words with \
-                       `btcli wallet regen-hotkey`, without a password";
+/// How files of old encryptions begin, what encrypted them, and what to do.
+const OLD_ENCRYPTIONS: [(&[u8], &str, &str); 2] =
+    [(b"$ANSIBLE_VAULT", "ansible-vault, an old format", REMAKE), (b"gAAAAA", "Fernet, an old format", REMAKE)];
+const REMAKE: &str = "make this key again from its words with `btcli wallet regen-hotkey`";
+const GIVE_PASSWORD: &str = "give the password in BT_WALLET_PASSWORD, or a file with it in BT_WALLET_PASSWORD_FILE";
 
-/// Reads a key file's bytes: `privateKey`, or else `secretSeed`, or else `secretPhrase`, checked against the address.
-pub(super) fn parse(bytes: &[u8]) -> Result<Keypair, Fault> {
-    if let Some((_, kind, mend)) = ENCRYPTED.iter().find(|(prefix, ..)| bytes.starts_with(prefix)) {
+/// Decrypts a key file's bytes if they are encrypted, with the password that is asked for only then, and reads them.
+pub(super) fn parse_with(bytes: &[u8], password: impl FnOnce() -> Option<Password>) -> Result<Keypair, Fault> {
+    if !bytes.starts_with(sealed::PREFIX) {
+        return parse(bytes);
+    }
+    let password = password().ok_or(Fault::Encrypted("NaCl, Bittensor's present format", GIVE_PASSWORD))?;
+    let plain = sealed::open(bytes, &password).ok_or(Fault::WrongPassword)?;
+    parse(&plain)
+}
+
+/// Reads an unencrypted key file's bytes: `privateKey`, or else `secretSeed`, or else `secretPhrase`, checked against the address.
+fn parse(bytes: &[u8]) -> Result<Keypair, Fault> {
+    if let Some((_, kind, mend)) = OLD_ENCRYPTIONS.iter().find(|(prefix, ..)| bytes.starts_with(prefix)) {
         return Err(Fault::Encrypted(kind, mend));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| Fault::Content("it is not text".into()))?.trim();
@@ -245,7 +253,7 @@ mod tests {
     fn encrypted_files_are_refused_by_name() {
         for (head, name) in [("$NACL\u{1}", "NaCl"), ("$ANSIBLE_VAULT;1.1;AES256\n", "ansible"), ("gAAAAABk", "Fernet")]
         {
-            let Err(Fault::Encrypted(kind, _)) = parse(head.as_bytes()) else { panic!("{name} passed") };
+            let Err(Fault::Encrypted(kind, _)) = parse_with(head.as_bytes(), || None) else { panic!("{name} passed") };
             assert!(kind.contains(name), "{kind}");
         }
     }

@@ -8,7 +8,7 @@ use bistro_core::ids::Hotkey;
 use zeroize::Zeroizing;
 
 use super::file::{self, Fault};
-use super::{DEFAULT_PATH, KeySource, WalletError};
+use super::{DEFAULT_PATH, KeySource, Password, WalletError};
 use crate::identity::Keypair;
 
 /// Names that a message lists at most.
@@ -95,13 +95,17 @@ fn expand(path: &Path) -> Result<PathBuf, WalletError> {
     }
 }
 
-/// Reads a secret key's file.
-pub(super) fn read_key(paths: &Paths, path: &Path) -> Result<Keypair, WalletError> {
+/// Reads a secret key's file; `password` is asked if it is encrypted.
+pub(super) fn read_key(
+    paths: &Paths,
+    path: &Path,
+    password: impl FnOnce() -> Option<Password>,
+) -> Result<Keypair, WalletError> {
     if !path.is_file() {
         return Err(WalletError::Missing { tried: path.display().to_string(), existing: paths.existing() });
     }
     let bytes = read(path)?;
-    file::parse(&bytes).map_err(|fault| at(path, fault))
+    file::parse_with(&bytes, password).map_err(|fault| at(path, fault))
 }
 
 /// Reads the address in a public key's file.
@@ -118,6 +122,7 @@ fn at(path: &Path, fault: Fault) -> WalletError {
     let path = path.display().to_string();
     match fault {
         Fault::Encrypted(kind, mend) => WalletError::Encrypted { path, kind, mend },
+        Fault::WrongPassword => WalletError::Password(path),
         Fault::Content(why) => WalletError::Content { path, why },
         Fault::Mismatch { stated, found } => WalletError::Mismatch { path, stated, found },
     }
