@@ -65,6 +65,12 @@ pub struct Metagraph {
     pub weights_rate_limit: u64,
     /// Least number of weights in a submission.
     pub min_allowed_weights: u16,
+    /// The largest part of the sum that one weight may be, of 65535.
+    pub max_weight: u16,
+    /// Least stake of a hotkey that sets weights, rao.
+    pub stake_threshold: u64,
+    /// Time between two blocks.
+    pub block_time: Duration,
     /// Blocks of an epoch.
     pub tempo: u16,
     /// Whether plain `set_weights` is refused in favour of commit-reveal.
@@ -316,6 +322,9 @@ mod tests {
             neurons: vec![neuron(0, 5, true), neuron(1, 9, false), neuron(2, 7, true), neuron(3, 7, true)],
             weights_rate_limit: 0,
             min_allowed_weights: 0,
+            max_weight: u16::MAX,
+            stake_threshold: 0,
+            block_time: Duration::from_secs(12),
             tempo: 10,
             commit_reveal: false,
         };

@@ -1,5 +1,7 @@
 //! What the chain answers, decoded by name and checked. Pure: no connection in here.
 
+use std::time::Duration;
+
 use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
 use bistro_core::ports::{Metagraph, Neuron};
 use subxt::dynamic::Value;
@@ -20,6 +22,7 @@ pub(super) struct MetagraphAnswer {
     netuid: u16,
     tempo: u16,
     min_allowed_weights: u16,
+    max_weights_limit: u16,
     weights_rate_limit: u64,
     commit_reveal_weights_enabled: bool,
     hotkeys: Vec<[u8; 32]>,
@@ -29,7 +32,8 @@ pub(super) struct MetagraphAnswer {
 }
 
 impl MetagraphAnswer {
-    /// The port's metagraph at `block`, if the answer is of subnet `netuid` and agrees with itself.
+    /// The port's metagraph at `block`, if the answer is of subnet `netuid` and agrees with itself. What the answer does not say
+    /// (threshold of stake, block time) is the caller's to add.
     pub(super) fn check(self, netuid: NetUid, block: Block) -> Result<Metagraph, ChainError> {
         let wrong = |why: String| Err(ChainError::Malformed { what: "the metagraph", why });
         if self.netuid != netuid.0 {
@@ -62,6 +66,9 @@ impl MetagraphAnswer {
             neurons: neurons.collect(),
             weights_rate_limit: self.weights_rate_limit,
             min_allowed_weights: self.min_allowed_weights,
+            max_weight: self.max_weights_limit,
+            stake_threshold: 0,
+            block_time: Duration::ZERO,
             tempo: self.tempo,
             commit_reveal: self.commit_reveal_weights_enabled,
         })
@@ -149,6 +156,7 @@ pub(super) mod tests {
             netuid: 3,
             tempo: 360,
             min_allowed_weights: 1,
+            max_weights_limit: u16::MAX,
             weights_rate_limit: 100,
             commit_reveal_weights_enabled: true,
             hotkeys: (0..count).map(|n| [n as u8; 32]).collect(),
@@ -243,6 +251,7 @@ pub(super) mod tests {
                 ("tempo", Value::u128(99)),
                 ("weights_rate_limit", Value::u128(100)),
                 ("min_allowed_weights", Value::u128(8)),
+                ("max_weights_limit", Value::u128(455)),
                 ("commit_reveal_weights_enabled", Value::bool(true)),
                 ("hotkeys", keys),
                 ("validator_permit", Value::unnamed_composite([Value::bool(false), Value::bool(true)])),
@@ -259,8 +268,8 @@ pub(super) mod tests {
                 decode_runtime_api_response(api, method, &mut &*bytes, &*metadata, metadata.types(), visitor).unwrap();
             let metagraph = decoded.unwrap().check(NetUid(3), Block(1)).unwrap();
             assert_eq!(
-                (metagraph.tempo, metagraph.weights_rate_limit, metagraph.min_allowed_weights),
-                (99, 100, 8),
+                (metagraph.tempo, metagraph.weights_rate_limit, metagraph.min_allowed_weights, metagraph.max_weight),
+                (99, 100, 8, 455),
                 "{name}"
             );
             let second = &metagraph.neurons[1];

@@ -23,13 +23,17 @@ pub(super) fn block_time(at: &AtBlock) -> Duration {
     slot.map_or(USUAL_BLOCK_TIME, Duration::from_millis).min(Duration::from_mins(10))
 }
 
-/// The whole subnet in one runtime call.
+/// The whole subnet in one runtime call, and the threshold of stake at the same block.
 pub(super) async fn metagraph(at: &AtBlock, netuid: NetUid) -> Result<Metagraph, ChainError> {
     let call =
         dynamic::runtime_api_call::<_, Option<MetagraphAnswer>>("SubnetInfoRuntimeApi", "get_metagraph", (netuid.0,));
-    let answer = at.runtime_apis().call(call).await;
-    let answer = answer.map_err(|e| ChainError::from_read("reading the metagraph", e))?;
-    answer.ok_or(ChainError::NoSubnet(netuid))?.check(netuid, Block(at.block_number()))
+    let what = "reading the metagraph";
+    let whole = async { at.runtime_apis().call(call).await.map_err(|e| ChainError::from_read(what, e)) };
+    let (answer, threshold) = futures::try_join!(whole, value::<_, u64>(at, what, SUBTENSOR, "StakeThreshold", ()))?;
+    let mut metagraph = answer.ok_or(ChainError::NoSubnet(netuid))?.check(netuid, Block(at.block_number()))?;
+    metagraph.stake_threshold = threshold.unwrap_or(0);
+    metagraph.block_time = block_time(at);
+    Ok(metagraph)
 }
 
 /// The text that `hotkey` committed, if it is one.

@@ -71,6 +71,9 @@ mod tests {
             neurons: hotkeys.iter().enumerate().map(neuron).collect(),
             weights_rate_limit: 0,
             min_allowed_weights: 0,
+            max_weight: u16::MAX,
+            stake_threshold: 0,
+            block_time: std::time::Duration::from_secs(12),
             tempo: 360,
             commit_reveal: false,
         }

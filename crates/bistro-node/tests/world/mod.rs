@@ -96,6 +96,9 @@ impl World {
             neurons: state.neurons.iter().enumerate().map(neuron).collect(),
             weights_rate_limit: 5,
             min_allowed_weights: 1,
+            max_weight: u16::MAX,
+            stake_threshold: 1,
+            block_time: BLOCK_TIME,
             tempo: 10,
             commit_reveal: false,
         }
