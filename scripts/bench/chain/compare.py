@@ -1,0 +1,68 @@
+"""Runs ours and the peers in alternation, prints the table and the RESULT line of chain.sh.
+
+Arguments: our client, folder of the wallets of both chains, rounds, metagraphs a round, then the address of each chain by its neurons,
+as 256=ws://… 4096=ws://….
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+from websockets.sync.client import connect
+
+ours, wallets, rounds, times = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+chains = dict(pair.split("=", 1) for pair in sys.argv[5:])
+peer = [sys.executable, str(pathlib.Path(__file__).with_name("peer.py"))]
+CLIENTS = {"bistro": [ours], "bittensor": [*peer, "sdk"], "substrate-interface": [*peer, "substrate"]}
+
+
+def run(command, url, neurons, wallet):
+    """One process: its own times, and what the system counted of it."""
+    arguments = [*command, url, "1", str(wallets / neurons), wallet, "default", times]
+    child = subprocess.Popen(arguments, stdout=subprocess.PIPE)
+    said = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    assert status == 0, f"{arguments} failed"
+    result = json.loads(said)
+    assert result["neurons"] == int(neurons)
+    result["cpu"] = usage.ru_utime + usage.ru_stime
+    result["rss"] = usage.ru_maxrss / 1024
+    return result
+
+
+def node_alone(url):
+    """Seconds from asking the node for a metagraph to having its undecoded answer: what no client can save."""
+    ask = {"id": 1, "jsonrpc": "2.0", "method": "state_call", "params": ["SubnetInfoRuntimeApi_get_metagraph", "0x0100"]}
+    seconds = []
+    with connect(url, max_size=None) as socket:
+        for _ in range(5):
+            start = time.perf_counter()
+            socket.send(json.dumps(ask))
+            socket.recv()
+            seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+median = {}
+for neurons, url in chains.items():
+    results = {name: [] for name in CLIENTS}
+    for _ in range(rounds):
+        for name, command in CLIENTS.items():
+            results[name].append(run(command, url, neurons, "ours" if name == "bistro" else "peer"))
+    print(f"{neurons} neurons; the node alone takes {node_alone(url) * 1e3:.1f} ms for a metagraph")
+    print(f"{'':21}{'metagraph':>12}{'set_weights':>13}{'connect':>12}{'CPU':>10}{'memory':>12}")
+    for name, runs in results.items():
+        reads = statistics.median(t for one in runs for t in one["metagraph"])
+        one = {key: statistics.median(r[key] for r in runs) for key in ("connect", "cpu", "rss")}
+        median[name, neurons] = one | {"metagraph": reads}
+        sets = [r["set_weights"] for r in runs if "set_weights" in r]
+        set_ms = f"{statistics.median(sets) * 1e3:.1f} ms" if sets else "-"
+        print(f"{name:21}{reads * 1e3:9.1f} ms{set_ms:>13}{one['connect'] * 1e3:9.1f} ms{one['cpu']:8.2f} s{one['rss']:8.1f} MiB")
+
+largest = max(chains, key=int)
+mine, sdk = median["bistro", largest], median["bittensor", largest]
+print(f"RESULT metagraph_vs_python={sdk['metagraph'] / mine['metagraph']:.2f} memory_vs_python={sdk['rss'] / mine['rss']:.2f}")
