@@ -1,18 +1,20 @@
 //! The real parts: wallet, chain, buckets, clock.
 
-use std::path::PathBuf;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow};
 use async_trait::async_trait;
+use bistro_chain::wallet::{Password, password};
 use bistro_chain::{Network, SubtensorChain, Wallet};
 use bistro_core::ids::NetUid;
 use bistro_core::ports::{BucketAddress, Clock, Identity as _};
 use bistro_node::Parts;
 use bistro_storage::{S3Config, S3OwnBucket, S3PublicBuckets};
 
-use crate::args::Common;
+use crate::args::{Common, WalletArgs};
 
 /// The system's clock.
 pub struct SystemClock;
@@ -31,7 +33,10 @@ impl Clock for SystemClock {
 
 /// Opens the wallet, connects to chain and buckets. `role` names the state's default folder.
 pub async fn connect(args: &Common, role: &str) -> Result<Parts> {
-    let wallet = Wallet::open(args.wallet.path.as_deref(), &args.wallet.name, &args.wallet.hotkey)?;
+    let WalletArgs { name, hotkey, path } = &args.wallet;
+    let wallet = Wallet::open_with(path.as_deref(), name, hotkey, |file| {
+        password::from_environment(file, |variable| std::env::var(variable).ok()).or_else(|| ask(file))
+    })?;
     let key = wallet.hotkey().clone();
     let address = BucketAddress::parse(&args.bucket).map_err(|why| anyhow!("--bucket {}: {why}", args.bucket))?;
     let netuid = NetUid(args.subtensor.netuid);
@@ -55,6 +60,13 @@ pub async fn connect(args: &Common, role: &str) -> Result<Parts> {
         clock: Arc::new(SystemClock),
         data_dir,
     })
+}
+
+/// Asks for a password where somebody can answer.
+fn ask(file: &Path) -> Option<Password> {
+    let answered = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let prompt = format!("Password of {}: ", file.display());
+    answered.then(|| rpassword::prompt_password(prompt).ok().map(Password::new)).flatten()
 }
 
 fn default_data_dir(role: &str, netuid: NetUid, hotkey: &str) -> Result<PathBuf> {
