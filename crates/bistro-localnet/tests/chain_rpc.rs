@@ -208,7 +208,7 @@ async fn a_coldkey_registers_and_stakes_and_the_permit_comes_with_the_epoch() {
     assert!(rich.contains("Custom error: 2"), "{rich}");
 
     assert_eq!(metagraph(&client, NETUID).await.unwrap().validator_permit, [false], "not before the epoch");
-    while (chain.seal().await.unwrap() + u32::from(NETUID) + 1) % 21 != 0 {}
+    while (chain.seal().await.unwrap() + u32::from(NETUID) + 2) % 21 != 0 {}
     assert_eq!(metagraph(&client, NETUID).await.unwrap().validator_permit, [true]);
     chain.stop().await;
 }

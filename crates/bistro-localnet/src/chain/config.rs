@@ -1,7 +1,12 @@
 //! What a local chain starts with.
 
-use super::runtime::{
-    AccountId, Balance, Runtime, SPEC_VERSION, SlotDuration, SpecVersion, SubtensorModule, subtensor as pallet,
+use super::{
+    beacon,
+    runtime::{
+        AccountId, Balance, Runtime, SPEC_VERSION, SlotDuration, SpecVersion, SubtensorModule,
+        drand::{self, BeaconConfiguration},
+        subtensor as pallet,
+    },
 };
 use frame_support::traits::BuildGenesisConfig;
 use std::{
@@ -32,6 +37,8 @@ pub struct LocalChainConfig {
     pub block_time: Duration,
     /// Also make a block at once when a transaction arrives.
     pub seal_on_transaction: bool,
+    /// Make a block every `block_time`; without it, blocks come with transactions and on request only.
+    pub clock: bool,
     /// The one subnet.
     pub netuid: u16,
     /// Blocks between epochs, less one.
@@ -56,6 +63,10 @@ pub struct LocalChainConfig {
     pub burn: Balance,
     /// Whether weights must be committed before they are revealed.
     pub commit_reveal: bool,
+    /// Epochs between commitment and reveal.
+    pub reveal_period: u64,
+    /// Seconds between two rounds of the chain's [`super::beacon`].
+    pub beacon_period: u32,
     /// Accounts and their rao.
     pub endowed: Vec<(AccountId, Balance)>,
     /// Neurons from the first block on, in the order of their uids.
@@ -70,6 +81,7 @@ impl Default for LocalChainConfig {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             block_time: Duration::from_secs(12),
             seal_on_transaction: false,
+            clock: true,
             netuid: 1,
             tempo: 360,
             weights_rate_limit: 100,
@@ -82,6 +94,8 @@ impl Default for LocalChainConfig {
             stake_threshold: 0,
             burn: TAO / 10,
             commit_reveal: false,
+            reveal_period: 1,
+            beacon_period: 3,
             endowed: Vec::new(),
             neurons: Vec::new(),
             spec_version: SPEC_VERSION,
@@ -111,6 +125,9 @@ impl LocalChainConfig {
         pallet::MaxAllowedValidators::<Runtime>::insert(n, self.max_validators);
         pallet::Burn::<Runtime>::insert(n, self.burn);
         pallet::CommitRevealWeightsEnabled::<Runtime>::insert(n, self.commit_reveal);
+        pallet::RevealPeriodEpochs::<Runtime>::insert(n, self.reveal_period);
+        let local = BeaconConfiguration::of(&beacon::beacon(self.beacon_period), "bistro-localnet");
+        drand::BeaconConfig::<Runtime>::put(local);
         pallet::StakeThreshold::<Runtime>::put(self.stake_threshold);
         for neuron in &self.neurons {
             // Refused only when two coldkeys claim a hotkey or the subnet is full: then the later one is not there.

@@ -5,7 +5,7 @@ use super::{
     error::ChainError,
     node::Node,
     rpc,
-    runtime::{AccountId, Balance, Balances, Runtime, SpecVersion, SubtensorModule, subtensor as pallet},
+    runtime::{AccountId, Balance, Balances, Drand, Runtime, SpecVersion, SubtensorModule, subtensor as pallet},
 };
 use frame_support::traits::fungible::Mutate;
 use jsonrpsee::server::{Server, ServerHandle};
@@ -56,7 +56,7 @@ impl LocalChain {
         let address = server.local_addr().map_err(listen)?;
         let server = server.start(rpc::module(node.clone())?);
         let stop = CancellationToken::new();
-        let sealing = tokio::spawn(node.clone().run(config.block_time, stop.clone()));
+        let sealing = tokio::spawn(node.clone().run(config.clock.then_some(config.block_time), stop.clone()));
         tracing::info!(%address, genesis = ?node.genesis_hash(), "the local chain is up");
         Ok(Self { node, netuid: config.netuid, address, server, stop: stop.drop_guard(), sealing })
     }
@@ -128,6 +128,18 @@ impl LocalChain {
     pub async fn endow(&self, account: impl Into<AccountId>, amount: Balance) -> Result<(), ChainError> {
         let account = account.into();
         self.root(move || Balances::mint_into(&account, amount).map(drop)).await
+    }
+
+    /// Publishes a round of the chain's [`super::beacon`] now, be it due or not, so that commitments for it open at their epoch.
+    ///
+    /// # Errors
+    /// [`ChainError::Panicked`] when the runtime did.
+    pub async fn publish_round(&self, round: u64) -> Result<(), ChainError> {
+        self.root(move || {
+            Drand::publish(round);
+            Ok(())
+        })
+        .await
     }
 
     /// Upgrades the runtime: from the next block on it has this spec version, and transactions signed for the old one are refused.

@@ -6,10 +6,12 @@
 //! # Layout
 //! - [`LocalChain`], [`LocalChainConfig`]: starting, administering and stopping it
 //! - [`runtime`]: the pallets
+//! - [`beacon`]: the rounds that open committed weights
 //! - `state`, `ledger`: versions of every storage key, and the blocks over them
 //! - `pool`, `node`: transactions, and the clock that seals them
 //! - `rpc`: what clients may ask
 
+pub mod beacon;
 mod config;
 mod error;
 mod ledger;

@@ -91,15 +91,16 @@ impl Node {
         })
     }
 
-    /// Seals a block every `block_time`, the first that long from now, until `stop`.
-    pub(crate) async fn run(self: Arc<Self>, block_time: Duration, stop: CancellationToken) {
-        let block_time = block_time.clamp(Duration::from_millis(1), LONGEST_BLOCK_TIME);
+    /// Seals a block every `block_time`, the first that long from now, and when a transaction asks for one, until `stop`.
+    pub(crate) async fn run(self: Arc<Self>, block_time: Option<Duration>, stop: CancellationToken) {
+        let clock_runs = block_time.is_some();
+        let block_time = block_time.unwrap_or(LONGEST_BLOCK_TIME).clamp(Duration::from_millis(1), LONGEST_BLOCK_TIME);
         let mut clock = tokio::time::interval_at(Instant::now() + block_time, block_time);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = clock.tick() => {}
+                _ = clock.tick(), if clock_runs => {}
                 () = self.wake.notified() => {}
             }
             let node = self.clone();

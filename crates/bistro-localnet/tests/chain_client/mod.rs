@@ -3,7 +3,7 @@
 
 use bistro_localnet::chain::{GenesisNeuron, LocalChain, LocalChainConfig};
 use sp_core::{Pair, sr25519};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use subxt::{
     OnlineClient, SubstrateConfig,
     backend::LegacyBackend,
@@ -52,12 +52,7 @@ pub(crate) async fn chain_of(neurons: &[(Key, u64)], config: LocalChainConfig) -
         hotkey: key.public().into(),
         stake: *stake,
     });
-    let config = LocalChainConfig {
-        neurons: neurons.collect(),
-        block_time: Duration::from_hours(1),
-        seal_on_transaction: true,
-        ..config
-    };
+    let config = LocalChainConfig { neurons: neurons.collect(), clock: false, seal_on_transaction: true, ..config };
     LocalChain::start(config).await.unwrap()
 }
 

@@ -15,6 +15,8 @@ const RENAMED: &[(&[&str], &[&str])] = &[
     (&["subtensor"], &["pallet_subtensor", "pallet"]),
     (&["commitments", "pallet"], &["pallet_commitments", "pallet"]),
     (&["commitments"], &["pallet_commitments", "types"]),
+    (&["drand", "pallet"], &["pallet_drand", "pallet"]),
+    (&["drand"], &["pallet_drand", "types"]),
     (&["extensions", "metadata_hash"], &["frame_metadata_hash_extension"]),
     (&["extensions", "nonce"], &["node_subtensor_runtime", "check_nonce"]),
     (&["extensions", "subtensor"], &["pallet_subtensor", "transaction_extension"]),

@@ -7,6 +7,7 @@
 //! # Layout
 //! - [`subtensor`]: pallet 7, registration, stake, weights, epochs, the metagraph
 //! - [`commitments`]: pallet 18, what a neuron publishes about itself
+//! - [`drand`]: pallet 26, the beacon whose rounds open committed weights
 //! - [`aura`]: pallet 3, only the constant `SlotDuration`, which clients read as the block time
 //! - [`extensions`]: `CheckNonce`, `SubtensorTransactionExtension` and `CheckMetadataHash`
 //! - [`apis`]: what `state_call` answers
@@ -27,6 +28,7 @@
 pub mod apis;
 pub mod aura;
 pub mod commitments;
+pub mod drand;
 pub mod extensions;
 mod metadata;
 pub mod subtensor;
@@ -90,6 +92,7 @@ frame_support::construct_runtime!(
         TransactionPayment: pallet_transaction_payment = 6,
         SubtensorModule: subtensor = 7,
         Commitments: commitments = 18,
+        Drand: drand = 26,
     }
 );
 
@@ -137,7 +140,7 @@ impl frame_system::Config for Runtime {
 
 impl pallet_timestamp::Config for Runtime {
     type Moment = u64;
-    type OnTimestampSet = ();
+    type OnTimestampSet = Drand;
     type MinimumPeriod = ConstU64<0>;
     type WeightInfo = ();
 }
@@ -181,6 +184,10 @@ impl pallet_transaction_payment::Config for Runtime {
     type OperationalFeeMultiplier = frame_support::traits::ConstU8<5>;
     type WeightToFee = SmallFee;
     type LengthToFee = ByteFee;
+}
+
+impl drand::Config for Runtime {
+    type Waiting = SubtensorModule;
 }
 
 impl subtensor::Config for Runtime {

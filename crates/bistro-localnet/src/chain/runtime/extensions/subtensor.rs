@@ -1,6 +1,9 @@
 //! Subtensor's own extension: what would surely fail at dispatch is refused before it takes room in a block.
 
-use super::super::subtensor::{Call, Config, Error, Pallet};
+use super::super::{
+    drand,
+    subtensor::{Call, Config, Error, Pallet},
+};
 use codec::{Decode, DecodeWithMemTracking, Encode};
 use core::marker::PhantomData;
 use frame_support::{pallet_prelude::TransactionSource, traits::IsSubType, traits::OriginTrait};
@@ -33,6 +36,8 @@ pub enum CustomTransactionError {
     ServingRateLimitExceeded = 12,
     /// The axon's port is no port.
     InvalidPort = 13,
+    /// The round that opens a commitment is past.
+    InvalidRevealRound = 15,
     /// The hotkey is not in this subnet.
     UidNotFound = 19,
     /// Anything else.
@@ -77,17 +82,25 @@ impl<T> core::fmt::Debug for SubtensorTransactionExtension<T> {
 impl<T: Config> SubtensorTransactionExtension<T> {
     /// The preconditions that mainnet's runtime checks before inclusion. The rate limit of `set_weights` is not among them at this spec
     /// version: too early a call is included and fails with `SettingWeightsTooFast`.
-    fn check(who: &T::AccountId, call: &Call<T>) -> Result<(), Error<T>> {
+    fn check(who: &T::AccountId, call: &Call<T>) -> Result<(), CustomTransactionError> {
         match call {
+            Call::commit_timelocked_weights { netuid, reveal_round, .. }
+            | Call::commit_timelocked_mechanism_weights { netuid, reveal_round, .. } => {
+                Pallet::<T>::ensure_weights_min_stake(who, *netuid)?;
+                if *reveal_round < drand::LastStoredRound::<T>::get() {
+                    return Err(CustomTransactionError::InvalidRevealRound);
+                }
+                Ok(())
+            }
             Call::set_weights { netuid, .. } | Call::set_mechanism_weights { netuid, .. } => {
-                Pallet::<T>::ensure_weights_min_stake(who, *netuid)
+                Ok(Pallet::<T>::ensure_weights_min_stake(who, *netuid)?)
             }
             Call::add_stake { hotkey, netuid, amount_staked } => {
-                Pallet::<T>::check_add_stake(who, hotkey, *netuid, *amount_staked)
+                Ok(Pallet::<T>::check_add_stake(who, hotkey, *netuid, *amount_staked)?)
             }
-            Call::burned_register { netuid, .. } => Pallet::<T>::check_registration_interval(*netuid),
+            Call::burned_register { netuid, .. } => Ok(Pallet::<T>::check_registration_interval(*netuid)?),
             Call::serve_axon { netuid, ip, ip_type, port, .. } => {
-                Pallet::<T>::check_axon(who, *netuid, *ip, *ip_type, *port)
+                Ok(Pallet::<T>::check_axon(who, *netuid, *ip, *ip_type, *port)?)
             }
             _ => Ok(()),
         }
@@ -116,7 +129,7 @@ where
         _source: TransactionSource,
     ) -> ValidateResult<(), T::RuntimeCall> {
         if let (Some(who), Some(call)) = (origin.as_signer(), call.is_sub_type()) {
-            Self::check(who, call).map_err(CustomTransactionError::from)?;
+            Self::check(who, call)?;
         }
         Ok((Default::default(), (), origin))
     }

@@ -10,6 +10,7 @@ impl<T: Config> Pallet<T> {
         let block = Self::current_block();
         let subnets: Vec<u16> = NetworksAdded::<T>::iter().filter(|(_, added)| *added).map(|(n, _)| n).collect();
         for netuid in subnets {
+            Self::reveal_commits(netuid, block);
             if block.is_multiple_of(u64::from(AdjustmentInterval::<T>::get(netuid)).max(1)) {
                 RegistrationsThisInterval::<T>::remove(netuid);
             }
@@ -21,10 +22,15 @@ impl<T: Config> Pallet<T> {
         }
     }
 
-    /// Whether subnet `netuid` ends its epoch at `block`: subnets take turns.
-    fn is_epoch_block(netuid: u16, block: u64) -> bool {
+    /// Whether subnet `netuid` ends its epoch at `block`: subnets take turns. The block after it has the next index.
+    pub(super) fn is_epoch_block(netuid: u16, block: u64) -> bool {
         let tempo = u64::from(Tempo::<T>::get(netuid));
-        tempo != 0 && (block + u64::from(netuid) + 1).is_multiple_of(tempo + 1)
+        tempo != 0 && (block + u64::from(netuid) + 2).is_multiple_of(tempo + 1)
+    }
+
+    /// Index of the epoch of subnet `netuid` that `block` is in.
+    pub(super) fn epoch_index_at(netuid: u16, block: u64) -> u64 {
+        (block + u64::from(netuid) + 1) / (u64::from(Tempo::<T>::get(netuid)) + 1)
     }
 
     fn run_epoch(netuid: u16, block: u64) {
@@ -83,6 +89,6 @@ impl<T: Config> commitments::Membership<T::AccountId> for Pallet<T> {
     }
 
     fn epoch_index(netuid: u16, block: u64) -> u64 {
-        (block + u64::from(netuid) + 1) / (u64::from(Tempo::<T>::get(netuid)) + 1)
+        Self::epoch_index_at(netuid, block)
     }
 }

@@ -4,16 +4,20 @@
 //! - this file: storage, events, errors and calls, by subtensor's names
 //! - `weights`: `set_weights` and its checks, in subtensor's order
 //! - `neurons`: registration, stake, axons
+//! - `timelock`: committed weights and their reveal
 //! - `epoch`: what happens every tempo
 //! - [`metagraph`]: a subnet in one answer
 
 mod epoch;
 pub mod metagraph;
 mod neurons;
+mod timelock;
 mod weights;
 
 pub use pallet::*;
+pub use timelock::{Ciphertext, Commit, MAX_COMMIT_BYTES};
 
+use crate::chain::runtime::drand;
 use codec::{Decode, DecodeWithMemTracking, Encode};
 use scale_info::TypeInfo;
 
@@ -52,14 +56,16 @@ pub mod pallet {
         traits::fungible::{Inspect, Mutate},
     };
     use frame_system::pallet_prelude::*;
+    use sp_core::H256;
     use sp_runtime::traits::TrailingZeroInput;
+    use std::collections::VecDeque;
 
     #[pallet::pallet]
     #[pallet::without_storage_info]
     pub struct Pallet<T>(_);
 
     #[pallet::config]
-    pub trait Config: frame_system::Config<RuntimeEvent: From<Event<Self>>> {
+    pub trait Config: frame_system::Config<RuntimeEvent: From<Event<Self>>> + drand::Config {
         /// TAO.
         type Currency: Inspect<Self::AccountId, Balance = u64> + Mutate<Self::AccountId>;
     }
@@ -82,6 +88,12 @@ pub mod pallet {
         /// An axon was announced: netuid, hotkey.
         #[codec(index = 28)]
         AxonServed(u16, T::AccountId),
+        /// Encrypted weights were committed: hotkey, storage index, hash of the commitment, round that opens it.
+        #[codec(index = 101)]
+        TimelockedWeightsCommitted(T::AccountId, u16, H256, u64),
+        /// Committed weights were opened and set: storage index, hotkey.
+        #[codec(index = 102)]
+        TimelockedWeightsRevealed(u16, T::AccountId),
     }
 
     #[pallet::error]
@@ -144,6 +156,12 @@ pub mod pallet {
         CommitRevealEnabled,
         /// The subnet takes plain weights only.
         CommitRevealDisabled,
+        /// The subnet takes another version of commitments.
+        IncorrectCommitRevealVersion,
+        /// Fewer blocks than `WeightsSetRateLimit` since the last commitment.
+        CommittingWeightsTooFast,
+        /// Ten commitments of this hotkey wait already.
+        TooManyUnrevealedCommits,
         /// The mechanism does not exist.
         MechanismDoesNotExist,
         /// The subnet does not exist.
@@ -300,6 +318,18 @@ pub mod pallet {
     #[pallet::storage]
     pub type Incentive<T: Config> = StorageMap<_, Identity, u16, Vec<u16>, ValueQuery>;
 
+    // Committed weights, by storage index and epoch.
+    #[pallet::storage]
+    pub type TimelockedWeightCommits<T: Config> = StorageDoubleMap<
+        _,
+        Twox64Concat,
+        u16,
+        Twox64Concat,
+        u64,
+        VecDeque<Commit<T::AccountId>>,
+        ValueQuery,
+    >;
+
     // Stake.
     #[pallet::storage]
     pub type Owner<T: Config> =
@@ -376,6 +406,35 @@ pub mod pallet {
         pub fn burned_register(origin: OriginFor<T>, netuid: u16, hotkey: T::AccountId) -> DispatchResult {
             let coldkey = ensure_signed(origin)?;
             Self::do_burned_register(&coldkey, netuid, &hotkey)
+        }
+
+        /// Commits the signing hotkey's weights, encrypted until `reveal_round` of the beacon.
+        #[pallet::call_index(113)]
+        #[pallet::weight((Weight::from_parts(64_530_000, 0), DispatchClass::Normal, Pays::No))]
+        pub fn commit_timelocked_weights(
+            origin: OriginFor<T>,
+            netuid: u16,
+            commit: BoundedVec<u8, ConstU32<MAX_COMMIT_BYTES>>,
+            reveal_round: u64,
+            commit_reveal_version: u16,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_commit_timelocked(hotkey, netuid, 0, commit, reveal_round, commit_reveal_version)
+        }
+
+        /// Commits the signing hotkey's weights for mechanism `mecid`; only mechanism 0 exists here.
+        #[pallet::call_index(118)]
+        #[pallet::weight((Weight::from_parts(84_020_000, 0), DispatchClass::Normal, Pays::No))]
+        pub fn commit_timelocked_mechanism_weights(
+            origin: OriginFor<T>,
+            netuid: u16,
+            mecid: u8,
+            commit: BoundedVec<u8, ConstU32<MAX_COMMIT_BYTES>>,
+            reveal_round: u64,
+            commit_reveal_version: u16,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_commit_timelocked(hotkey, netuid, mecid, commit, reveal_round, commit_reveal_version)
         }
 
         /// Sets the signing hotkey's weights for mechanism `mecid` of subnet `netuid`; only mechanism 0 exists here.

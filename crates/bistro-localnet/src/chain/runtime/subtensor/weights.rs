@@ -24,7 +24,9 @@ impl<T: Config> Pallet<T> {
         Self::ensure_weights_min_stake(hotkey, netuid)?;
         let chain_key = WeightsVersionKey::<T>::get(netuid);
         ensure!(chain_key == 0 || version_key >= chain_key, Error::<T>::IncorrectWeightVersionKey);
-        ensure!(Self::weights_are_due(netuid, uid), Error::<T>::SettingWeightsTooFast);
+        // Committed weights waited when they were committed.
+        let committed = CommitRevealWeightsEnabled::<T>::get(netuid);
+        ensure!(committed || Self::weights_are_due(netuid, uid), Error::<T>::SettingWeightsTooFast);
 
         let own_weight_only = uids == [uid];
         let permitted = ValidatorPermit::<T>::get(netuid).get(usize::from(uid)) == Some(&true)
@@ -39,13 +41,20 @@ impl<T: Config> Pallet<T> {
         ensure!(own_weight_only || within_limit(&values, limit), Error::<T>::MaxWeightExceeded);
 
         Weights::<T>::insert(netuid, uid, uids.iter().copied().zip(values).collect::<Vec<_>>());
+        if !committed {
+            Self::touch(netuid, uid);
+        }
+        Self::deposit_event(Event::WeightsSet(netuid, uid));
+        Ok(())
+    }
+
+    /// Starts the rate limit of `uid` anew.
+    pub(super) fn touch(netuid: u16, uid: u16) {
         LastUpdate::<T>::mutate(netuid, |blocks| {
             if let Some(block) = blocks.get_mut(usize::from(uid)) {
                 *block = Self::current_block();
             }
         });
-        Self::deposit_event(Event::WeightsSet(netuid, uid));
-        Ok(())
     }
 
     /// Refuses a hotkey whose stake is below the threshold.
@@ -56,7 +65,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Whether the rate limit has passed since the last weights, or since the registration. A neuron of genesis has waited.
-    fn weights_are_due(netuid: u16, uid: u16) -> bool {
+    pub(super) fn weights_are_due(netuid: u16, uid: u16) -> bool {
         let last = LastUpdate::<T>::get(netuid).get(usize::from(uid)).copied().unwrap_or_default();
         last == 0 || Self::current_block().saturating_sub(last) >= WeightsSetRateLimit::<T>::get(netuid)
     }
