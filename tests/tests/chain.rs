@@ -168,6 +168,45 @@ async fn refusals_of_weights_keep_the_chains_names() {
     assert_eq!(sent(&local, "Validator"), 0, "the pool did not take it");
 }
 
+/// The rounds that committed weights wait for.
+fn awaited_rounds(local: &LocalChain) -> Vec<u64> {
+    let commits = || runtime::subtensor::TimelockedWeightCommits::<runtime::Runtime>::iter_values().flatten();
+    local.read(|| commits().map(|(.., round)| round).collect()).unwrap()
+}
+
+#[tokio::test]
+async fn a_subnet_with_commit_reveal_gets_commitments_and_reveals_them() {
+    let local = start(LocalChainConfig { commit_reveal: true, tempo: 9, ..config() }).await;
+    let validator = client(&local, "Validator").await;
+    assert!(validator.metagraph().await.unwrap().commit_reveal);
+    validator.set_weights(&[(Uid(1), 65535), (Uid(2), 100)]).await.unwrap();
+    assert_eq!(validator.weights_of(Uid(0)).await.unwrap(), [], "nobody sees them yet");
+    let rounds = awaited_rounds(&local);
+    assert_eq!(rounds.len(), 1);
+
+    let committed = u64::from(local.block());
+    local.seal().await.unwrap();
+    let (name, retry) = refusal(validator.set_weights(&[(Uid(1), 1)]).await);
+    assert!(["CommittingWeightsTooFast", "RateLimitExceeded"].contains(&name.as_str()), "{name}");
+    assert_eq!(retry, Retry::After(committed + 100 - u64::from(local.block())));
+
+    local.publish_round(rounds[0]).await.unwrap();
+    for _ in 0..20 {
+        local.seal().await.unwrap();
+    }
+    assert_eq!(validator.weights_of(Uid(0)).await.unwrap(), [(Uid(1), 65535), (Uid(2), 100)]);
+}
+
+#[tokio::test]
+async fn a_lost_acknowledgement_of_committed_weights_is_looked_up() {
+    let local = start(LocalChainConfig { commit_reveal: true, weights_rate_limit: 0, ..config() }).await;
+    let proxy = Proxy::to(&local.url()).await;
+    let validator = client_at(&proxy.url(), "Validator").await;
+    proxy.cut_at("author_extrinsicUpdate");
+    validator.set_weights(&[(Uid(1), 65535)]).await.unwrap();
+    assert_eq!((proxy.cuts(), sent(&local, "Validator"), awaited_rounds(&local).len()), (1, 1, 1));
+}
+
 #[tokio::test]
 async fn blocks_are_waited_for_and_their_absence_is_an_error() {
     let local = start(config()).await;

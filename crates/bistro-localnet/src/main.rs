@@ -118,6 +118,9 @@ struct UpArgs {
     /// Milliseconds between blocks.
     #[arg(long, default_value_t = 12_000)]
     block_time: u64,
+    /// Make blocks only when a transaction arrives, by no clock.
+    #[arg(long)]
+    seal_on_transaction: bool,
 }
 
 #[derive(Args)]
@@ -304,6 +307,7 @@ async fn up(args: UpArgs, out: &mut impl std::io::Write, stop: CancellationToken
         dir: std::path::absolute(&args.dir)?,
         netuid: NetUid(args.netuid),
         block_time: Duration::from_millis(args.block_time),
+        seal_on_transaction: args.seal_on_transaction,
         chain_port: args.chain_port,
         s3_port: args.s3_port,
         names: std::iter::once("validator".to_owned()).chain(miners).collect(),

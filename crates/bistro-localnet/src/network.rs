@@ -31,6 +31,8 @@ pub struct Setup {
     pub netuid: NetUid,
     /// Time between blocks.
     pub block_time: Duration,
+    /// Make blocks only when a transaction arrives, by no clock.
+    pub seal_on_transaction: bool,
     /// Port of the chain; 0 takes a free one.
     pub chain_port: u16,
     /// Port of the S3 server; 0 takes a free one.
@@ -101,6 +103,8 @@ impl LocalNetwork {
         let chain = LocalChain::start(LocalChainConfig {
             listen: local(setup.chain_port),
             block_time: setup.block_time,
+            clock: !setup.seal_on_transaction,
+            seal_on_transaction: setup.seal_on_transaction,
             netuid: setup.netuid.0,
             tempo: 20,
             weights_rate_limit: 10,

@@ -98,8 +98,6 @@ pub mod pallet {
 
     #[pallet::error]
     pub enum Error<T> {
-        /// The subnet does not exist.
-        SubNetworkDoesNotExist,
         /// `ip_type` is neither 4 nor 6.
         InvalidIpType,
         /// The address is no address that others can reach.
@@ -320,15 +318,8 @@ pub mod pallet {
 
     // Committed weights, by storage index and epoch.
     #[pallet::storage]
-    pub type TimelockedWeightCommits<T: Config> = StorageDoubleMap<
-        _,
-        Twox64Concat,
-        u16,
-        Twox64Concat,
-        u64,
-        VecDeque<Commit<T::AccountId>>,
-        ValueQuery,
-    >;
+    pub type TimelockedWeightCommits<T: Config> =
+        StorageDoubleMap<_, Twox64Concat, u16, Twox64Concat, u64, VecDeque<Commit<T::AccountId>>, ValueQuery>;
 
     // Stake.
     #[pallet::storage]
