@@ -85,7 +85,8 @@ fn facts_of(metadata: &Metadata, pallet: &PalletMetadata<'_>) -> Vec<(String, St
     for constant in pallet.constants() {
         facts.push((format!("constant {name}.{}", constant.name()), shape(types, constant.ty(), DEPTH)));
     }
-    for entry in pallet.storage().map(|storage| storage.entries()).unwrap_or_default() {
+    let entries = if let Some(storage) = pallet.storage() { storage.entries() } else { Default::default() };
+    for entry in entries {
         let keys = entry.keys().map(|key| format!("{:?} {}", key.hasher, shape(types, key.key_id, DEPTH)));
         let keys = keys.collect::<Vec<_>>().join(", ");
         let optional = entry.default_value().is_none();

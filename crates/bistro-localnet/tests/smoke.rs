@@ -83,7 +83,7 @@ async fn weights_that_are_not_due_are_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_miner_passes_by_being_refused_and_keeps_its_bucket() {
+async fn a_miner_passes_by_being_refused() {
     let (dir, chain) = start(on_transaction()).await;
     let (output, said) = smoke(&dir, &chain, "miner").await;
     assert_eq!(output.status.code(), Some(0), "{said}");
