@@ -5,32 +5,47 @@ use std::process::ExitCode;
 use anyhow::Result;
 use bistro_cli::args::{Common, MinerArgs};
 use bistro_cli::workshop::Workshop;
-use bistro_cli::{connect, program, run_rules};
+use bistro_cli::{commands, connect, program, run_rules};
 use bistro_model::TrainOptions;
 use bistro_node::miner::{self, Options};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 /// Trains the shared model on this miner's own pages and uploads the difference (the delta) to its bucket.
 ///
 /// Credentials of the bucket: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; another server than AWS: `AWS_ENDPOINT_URL`.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
     miner: MinerArgs,
 }
 
+/// What there is besides the loop.
+#[derive(Subcommand)]
+enum Command {
+    /// Checks the own bucket, with your keys and with a stranger's eyes.
+    Bucket(commands::bucket::BucketArgs),
+    /// Prints the pages of a miner at a block.
+    Pages(commands::pages::PagesArgs),
+}
+
 fn main() -> ExitCode {
     bistro_model::mkl::keep();
     let cli = Cli::parse();
-    program::run(&cli.common.logging, async |stop| mine(&cli, stop).await)
+    program::run(&cli.common.logging, async |stop| match &cli.command {
+        None => mine(&cli, stop).await,
+        Some(Command::Bucket(args)) => commands::bucket::run(args, stop).await,
+        Some(Command::Pages(args)) => commands::pages::run(args, stop).await,
+    })
 }
 
 async fn mine(cli: &Cli, stop: CancellationToken) -> Result<()> {
-    let Cli { common, miner: args } = cli;
+    let Cli { common, miner: args, .. } = cli;
     let parts = connect::connect(common, "miner").await?;
     let training = TrainOptions {
         lr: args.learning_rate,

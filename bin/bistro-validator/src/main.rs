@@ -5,32 +5,50 @@ use std::process::ExitCode;
 use anyhow::Result;
 use bistro_cli::args::{Common, RunArgs};
 use bistro_cli::workshop::Workshop;
-use bistro_cli::{connect, program, run_rules};
+use bistro_cli::{commands, connect, program, run_rules};
 use bistro_model::TrainOptions;
 use bistro_node::validator::{self, Options};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 /// Judges the miners' deltas on their own pages and on random ones, sets weights on the chain, and publishes the master.
 ///
 /// Credentials of the bucket: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; another server than AWS: `AWS_ENDPOINT_URL`.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
     run: RunArgs,
 }
 
+/// What there is besides the loop.
+#[derive(Subcommand)]
+enum Command {
+    /// Checks the own bucket, with your keys and with a stranger's eyes.
+    Bucket(commands::bucket::BucketArgs),
+    /// Makes and checks the index that pins a dataset.
+    Dataset(commands::dataset::DatasetArgs),
+    /// Makes, converts, measures and samples models.
+    Model(commands::model::ModelArgs),
+}
+
 fn main() -> ExitCode {
     bistro_model::mkl::keep();
     let cli = Cli::parse();
-    program::run(&cli.common.logging, async |stop| validate(&cli, stop).await)
+    program::run(&cli.common.logging, async |stop| match &cli.command {
+        None => validate(&cli, stop).await,
+        Some(Command::Bucket(args)) => commands::bucket::run(args, stop).await,
+        Some(Command::Dataset(args)) => commands::dataset::run(args, stop).await,
+        Some(Command::Model(args)) => commands::model::run(args, stop).await,
+    })
 }
 
 async fn validate(cli: &Cli, stop: CancellationToken) -> Result<()> {
-    let Cli { common, run } = cli;
+    let Cli { common, run, .. } = cli;
     let parts = connect::connect(common, "validator").await?;
     let rules = run_rules::assemble(run, &common.dataset, parts.netuid)?;
     let training = TrainOptions { micro_batch: run.batch_size, threads: common.threads, ..TrainOptions::default() };

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use bistro_core::protocol::Encoding;
+pub use bistro_flags::{SubtensorArgs, WalletArgs};
 use clap::{Args, ValueEnum};
 
 /// Flags of both programs.
@@ -17,8 +18,9 @@ pub struct Common {
     #[command(flatten)]
     pub subtensor: SubtensorArgs,
     /// Your bucket: `NAME`, or `NAME@REGION` where the region is not the default. It is committed on the chain.
+    /// Needed, but not with a subcommand that has no use for it.
     #[arg(long, env = "BISTRO_BUCKET", value_name = "BUCKET")]
-    pub bucket: String,
+    pub bucket: Option<String>,
     /// Where the model computes: `cpu`, `cuda` or `cuda:N`.
     #[arg(long, env = "BISTRO_DEVICE", default_value = "cpu")]
     pub device: String,
@@ -36,82 +38,18 @@ pub struct Common {
     pub logging: LoggingArgs,
 }
 
-/// Wallet and hotkey, as `btcli` names them.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Wallet")]
-pub struct WalletArgs {
-    /// Name of the wallet.
-    #[arg(
-        long = "wallet.name",
-        visible_alias = "wallet-name",
-        alias = "wallet_name",
-        env = "BT_WALLET_NAME",
-        default_value = "default",
-        value_name = "NAME"
-    )]
-    pub name: String,
-    /// Name of the hotkey.
-    #[arg(
-        long = "wallet.hotkey",
-        visible_alias = "wallet-hotkey",
-        alias = "wallet_hotkey",
-        env = "BT_WALLET_HOTKEY",
-        default_value = "default",
-        value_name = "HOTKEY"
-    )]
-    pub hotkey: String,
-    /// Folder of the wallets; `~/.bittensor/wallets` by default.
-    #[arg(
-        long = "wallet.path",
-        visible_alias = "wallet-path",
-        alias = "wallet_path",
-        env = "BT_WALLET_PATH",
-        value_name = "DIR"
-    )]
-    pub path: Option<PathBuf>,
-}
-
-/// The chain, as `btcli` names it.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Chain")]
-pub struct SubtensorArgs {
-    /// Network: `finney`, `test`, `local` or `archive`.
-    #[arg(
-        long = "subtensor.network",
-        visible_alias = "subtensor-network",
-        alias = "subtensor_network",
-        alias = "network",
-        env = "BT_SUBTENSOR_NETWORK",
-        value_name = "NETWORK"
-    )]
-    pub network: Option<String>,
-    /// A node's address, `ws://` or `wss://`; may be given several times, tried in order.
-    #[arg(
-        long = "subtensor.chain_endpoint",
-        visible_alias = "subtensor-chain-endpoint",
-        alias = "subtensor.chain-endpoint",
-        env = "BT_SUBTENSOR_CHAIN_ENDPOINT",
-        value_delimiter = ',',
-        value_name = "URL"
-    )]
-    pub chain_endpoint: Vec<String>,
-    /// Subnet.
-    #[arg(long, env = "BISTRO_NETUID", default_value_t = 212)]
-    pub netuid: u16,
-}
-
 /// What is logged, to standard error.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Logs")]
 pub struct LoggingArgs {
     /// Form of the log lines.
-    #[arg(long, env = "BISTRO_LOG_FORMAT", default_value = "pretty")]
+    #[arg(long, global = true, env = "BISTRO_LOG_FORMAT", default_value = "pretty")]
     pub log_format: LogFormat,
     /// More detail (as `-v`).
-    #[arg(long = "logging.debug", visible_alias = "logging-debug", short = 'v')]
+    #[arg(long = "logging.debug", global = true, visible_alias = "logging-debug", short = 'v')]
     pub debug: bool,
     /// All detail.
-    #[arg(long = "logging.trace", visible_alias = "logging-trace")]
+    #[arg(long = "logging.trace", global = true, visible_alias = "logging-trace")]
     pub trace: bool,
 }
 
@@ -222,15 +160,7 @@ mod tests {
         let args = Miner::try_parse_from(line.split_whitespace()).unwrap();
         assert_eq!((args.common.wallet.name.as_str(), args.common.wallet.hotkey.as_str()), ("alice", "h1"));
         assert_eq!((args.common.subtensor.network.as_deref(), args.common.subtensor.netuid), (Some("test"), 212));
-        assert_eq!((args.common.bucket.as_str(), args.common.device.as_str()), ("decis", "cuda:1"));
+        assert_eq!((args.common.bucket.as_deref(), args.common.device.as_str()), (Some("decis"), "cuda:1"));
         assert_eq!(args.miner.encoding, EncodingArg::Bf16);
-    }
-
-    #[test]
-    fn every_spelling_of_a_wallet_flag_means_the_same() {
-        for spelling in ["--wallet.name", "--wallet-name", "--wallet_name"] {
-            let args = Miner::try_parse_from(["m", spelling, "w", "--bucket", "abc"]).unwrap();
-            assert_eq!(args.common.wallet.name, "w");
-        }
     }
 }

@@ -5,10 +5,12 @@
 //! - [`connect`]: the real parts: wallet, chain, buckets, clock.
 //! - [`workshop`]: what the run's rules decide: the dataset and the model.
 //! - [`run_rules`]: the rules with which a validator begins a run.
+//! - [`commands`]: the subcommands besides the loop.
 //! - [`program`]: from `main` to the loop and back: runtime, logs, Ctrl-C, exit status.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod args;
+pub mod commands;
 pub mod connect;
 pub mod program;
 pub mod run_rules;
