@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use bistro_chain::{KeySource, Keypair, Network, SubtensorChain, Wallet};
 use bistro_core::ids::NetUid;
 use bistro_core::ports::Identity as _;
+use bistro_flags::{SubtensorArgs, WalletArgs};
 use bistro_localnet::network::{FAUCET, LocalNetwork, Place, Setup};
 use bistro_localnet::{demo, poison, smoke};
 use bistro_storage::S3Config;
@@ -124,67 +125,17 @@ struct UpArgs {
 }
 
 #[derive(Args)]
-struct WalletArgs {
-    /// Name of the wallet.
-    #[arg(
-        long = "wallet.name",
-        visible_alias = "wallet-name",
-        alias = "wallet_name",
-        env = "BT_WALLET_NAME",
-        default_value = "default"
-    )]
-    name: String,
-    /// Name of the hotkey.
-    #[arg(
-        long = "wallet.hotkey",
-        visible_alias = "wallet-hotkey",
-        alias = "wallet_hotkey",
-        env = "BT_WALLET_HOTKEY",
-        default_value = "default"
-    )]
-    hotkey: String,
-    /// Folder of the wallets; `~/.bittensor/wallets` by default.
-    #[arg(long = "wallet.path", visible_alias = "wallet-path", alias = "wallet_path", env = "BT_WALLET_PATH")]
-    path: Option<PathBuf>,
-}
-
-#[derive(Args)]
 struct ChainArgs {
     #[command(flatten)]
     wallet: WalletArgs,
-    /// The chain's address.
-    #[arg(long = "subtensor.chain_endpoint", default_value = "ws://127.0.0.1:9944")]
-    endpoint: String,
-    /// Subnet.
-    #[arg(long, default_value_t = 212)]
-    netuid: u16,
+    #[command(flatten)]
+    subtensor: SubtensorArgs,
 }
 
 #[derive(Args)]
 struct SmokeArgs {
     #[command(flatten)]
-    wallet: WalletArgs,
-    /// Network: `finney`, `test`, `local` or `archive`.
-    #[arg(
-        long = "subtensor.network",
-        visible_alias = "subtensor-network",
-        aliases = ["subtensor_network", "network"],
-        env = "BT_SUBTENSOR_NETWORK"
-    )]
-    network: Option<String>,
-    /// A node's address, `ws://` or `wss://`; may be given several times, tried in order.
-    #[arg(
-        long = "subtensor.chain_endpoint",
-        visible_alias = "subtensor-chain-endpoint",
-        alias = "subtensor.chain-endpoint",
-        env = "BT_SUBTENSOR_CHAIN_ENDPOINT",
-        value_delimiter = ',',
-        value_name = "URL"
-    )]
-    endpoints: Vec<String>,
-    /// Subnet.
-    #[arg(long, env = "BISTRO_NETUID", default_value_t = 212)]
-    netuid: u16,
+    chain: ChainArgs,
     /// Seconds to wait until weights are due.
     #[arg(long, default_value_t = 300)]
     wait: u64,
@@ -251,11 +202,9 @@ async fn run(command: Command, stop: CancellationToken) -> Result<bool> {
         }
         Command::Poison { chain: args, bucket, data_dir, pause } => {
             let place = Place {
-                wallets: args.wallet.path,
-                wallet: args.wallet.name,
-                hotkey: args.wallet.hotkey,
-                endpoint: args.endpoint,
-                netuid: NetUid(args.netuid),
+                wallet: args.wallet.open()?,
+                network: private(&args.subtensor)?,
+                netuid: args.subtensor.subnet(),
                 bucket,
                 data_dir,
             };
@@ -267,16 +216,14 @@ async fn run(command: Command, stop: CancellationToken) -> Result<bool> {
 }
 
 fn smoke_options(args: &SmokeArgs) -> Result<smoke::Options> {
+    let ChainArgs { wallet, subtensor } = &args.chain;
     // Unlike miner and validator it has no network by default: what it writes should meet no subnet by oversight.
-    anyhow::ensure!(
-        args.network.is_some() || !args.endpoints.is_empty(),
-        "which node? --subtensor.chain_endpoint ws://... or --subtensor.network test"
-    );
-    let wallet = Wallet::open(args.wallet.path.as_deref(), &args.wallet.name, &args.wallet.hotkey)?;
+    let network = subtensor.network()?;
+    let network = network.context("which node? --subtensor.chain_endpoint ws://... or --subtensor.network test")?;
     Ok(smoke::Options {
-        network: Network::resolve(args.network.as_deref(), &args.endpoints)?,
-        netuid: NetUid(args.netuid),
-        key: wallet.hotkey().clone(),
+        network,
+        netuid: subtensor.subnet(),
+        key: wallet.open()?.hotkey().clone(),
         wait: Duration::from_secs(args.wait),
     })
 }
@@ -296,9 +243,19 @@ fn demo_options(args: DemoArgs) -> demo::Options {
 }
 
 async fn connect(args: &ChainArgs) -> Result<(Wallet, SubtensorChain)> {
-    let wallet = Wallet::open(args.wallet.path.as_deref(), &args.wallet.name, &args.wallet.hotkey)?;
-    let chain = SubtensorChain::connect(&Network::at(&args.endpoint), NetUid(args.netuid), None).await?;
-    Ok((wallet, chain))
+    let chain = SubtensorChain::connect(&private(&args.subtensor)?, args.subtensor.subnet(), None).await?;
+    Ok((args.wallet.open()?, chain))
+}
+
+/// A chain of one's own. A variable that names a public network must not lead this program's payments and poison there.
+fn private(args: &SubtensorArgs) -> Result<Network> {
+    let network = args.network_or("local")?;
+    anyhow::ensure!(
+        network.genesis.is_none(),
+        "{} is a public network, and this command is for local ones: use btcli, or --subtensor.network local",
+        network.name
+    );
+    Ok(network)
 }
 
 async fn up(args: UpArgs, out: &mut impl std::io::Write, stop: CancellationToken) -> Result<()> {

@@ -156,10 +156,8 @@ impl LocalNetwork {
     /// The outside world as `member` meets it, for what runs in this process.
     pub async fn parts(&self, member: &Member) -> Result<Parts> {
         let place = Place {
-            wallets: Some(self.setup.dir.join("wallets")),
-            wallet: member.name.clone(),
-            hotkey: HOTKEY.to_owned(),
-            endpoint: self.chain.url(),
+            wallet: Wallet::open(Some(&self.setup.dir.join("wallets")), &member.name, HOTKEY)?,
+            network: Network::at(&self.chain.url()),
             netuid: self.setup.netuid,
             bucket: member.bucket.clone(),
             data_dir: self.setup.dir.join("state").join(&member.name),
@@ -181,14 +179,10 @@ impl LocalNetwork {
 
 /// Where a member's parts are.
 pub struct Place {
-    /// Folder of the wallets; Bittensor's own by default.
-    pub wallets: Option<PathBuf>,
-    /// Name of the wallet.
-    pub wallet: String,
-    /// Name of the hotkey.
-    pub hotkey: String,
-    /// The chain's address.
-    pub endpoint: String,
+    /// Who it is.
+    pub wallet: Wallet,
+    /// The chain.
+    pub network: Network,
     /// Subnet.
     pub netuid: NetUid,
     /// Own bucket.
@@ -200,10 +194,9 @@ pub struct Place {
 impl Place {
     /// Connects.
     pub async fn parts(self, s3: &S3Config) -> Result<Parts> {
-        let wallet = Wallet::open(self.wallets.as_deref(), &self.wallet, &self.hotkey)?;
-        let key = wallet.hotkey().clone();
+        let key = self.wallet.hotkey().clone();
         let address = BucketAddress::parse(&self.bucket).map_err(|why| anyhow!("bucket {}: {why}", self.bucket))?;
-        let chain = SubtensorChain::connect(&Network::at(&self.endpoint), self.netuid, Some(key.clone())).await?;
+        let chain = SubtensorChain::connect(&self.network, self.netuid, Some(key.clone())).await?;
         Ok(Parts {
             netuid: self.netuid,
             chain: Arc::new(chain),

@@ -69,3 +69,13 @@ fn a_new_wallet_is_funded_registered_and_staked() {
     let (code, said) = step("wallet", &[]);
     assert!(code == Some(2) && said.contains("exists already"), "{said}");
 }
+
+/// A variable left over from mining must not make this program pay, or poison, elsewhere.
+#[test]
+fn public_networks_are_refused() {
+    for command in ["register", "stake"] {
+        let output = localnet(&[command]).env("BT_SUBTENSOR_NETWORK", "finney").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains("finney is a public network"), "{said}");
+    }
+}
