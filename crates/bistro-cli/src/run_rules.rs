@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use bistro_core::ids::NetUid;
 use bistro_core::rules::{Mechanism, Rules, SHIPPED};
+use bistro_core::tokens::Packing;
 use bistro_model::LlamaConfig;
 use fs_err as fs;
 
@@ -45,6 +46,7 @@ pub fn assemble(args: &RunArgs, dataset: &str, netuid: NetUid) -> Result<Rules> 
         model: serde_json::from_str(&config.to_json())?,
         tokenizer: TOKENIZER.into(),
         sequence_length,
+        packing: Packing::Join,
         dataset: pages.index().clone(),
         mechanism: mechanism(&args.rules)?,
     };

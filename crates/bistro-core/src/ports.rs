@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::ids::{Block, Hotkey, NetUid, Uid};
+use crate::ids::{Block, Hash, Hotkey, NetUid, Uid};
 use crate::pages::{DatasetIndex, PageId};
 use crate::params::{ModelSpec, Params};
 use crate::tokens::TokenBatch;
@@ -154,6 +154,23 @@ pub trait OwnBucket: Send + Sync {
 
     /// Removes an object; one that is not there is removed already.
     async fn delete(&self, key: &str) -> Result<(), PortError>;
+
+    /// Removes what lies under `prefix` and is not in `keep` (whole names); how many objects that were. What is referenced
+    /// belongs into `keep`: an empty one, or a name outside `prefix`, is a mistake of the caller, and nothing is removed.
+    /// What was put after the call began stays. Dropped or failing, it has removed some of them; repeating it goes on.
+    async fn prune(&self, prefix: &str, keep: &[String]) -> Result<usize, PortError> {
+        if keep.is_empty() || !keep.iter().all(|key| key.starts_with(prefix)) {
+            let message =
+                format!("pruning `{prefix}`: what is to stay must be named, and lie there; nothing was removed");
+            return Err(PortError { name: "BadPrune".into(), message, retry: Retry::Never });
+        }
+        let mut removed = 0;
+        for key in self.list(prefix).await?.into_iter().filter(|key| !keep.contains(key)) {
+            self.delete(&key).await?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
 }
 
 /// Others' buckets, anonymously. Everything read here is hostile.
@@ -161,6 +178,23 @@ pub trait OwnBucket: Send + Sync {
 pub trait PublicBuckets: Send + Sync {
     /// Reads an object within `limits`; `None` if there is none.
     async fn get(&self, bucket: &BucketAddress, key: &str, limits: ReadLimits) -> Result<Option<Bytes>, PortError>;
+
+    /// Reads an object whose BLAKE3 hash is known; bytes of another hash are the error `WrongHash`. A real implementation
+    /// hashes in step with the download.
+    async fn get_hashed(
+        &self,
+        bucket: &BucketAddress,
+        key: &str,
+        limits: ReadLimits,
+        hash: &Hash,
+    ) -> Result<Option<Bytes>, PortError> {
+        let found = self.get(bucket, key, limits).await?;
+        if found.as_ref().is_some_and(|bytes| Hash::of(bytes) != *hash) {
+            let message = format!("reading `{key}` in bucket `{bucket}`: it is not the object of hash {hash}");
+            return Err(PortError { name: "WrongHash".into(), message, retry: Retry::Never });
+        }
+        Ok(found)
+    }
 }
 
 /// What a read of a stranger's object may cost.
@@ -227,6 +261,15 @@ pub trait Pages: Send + Sync {
     /// The page's documents, tokenised and packed into sequences of the run's length. The same page gives the same tokens
     /// on every machine.
     async fn page(&self, page: &PageId) -> Result<TokenBatch, PortError>;
+
+    /// Says which pages will be asked for next, soonest first, so that they can be made ready meanwhile. What an earlier
+    /// call named and this one does not is no longer wanted. Pages that prepare nothing ahead ignore it. Returns at once.
+    fn want(&self, _next: &[PageId]) {}
+
+    /// For how long all calls of [`Pages::page`] together have waited so far.
+    fn waited(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// What one optimizer step reported.

@@ -7,9 +7,13 @@ use crate::ids::{Hash, NetUid};
 use crate::mechanism::{AcceptanceRules, ScoringRules};
 use crate::pages::{DatasetIndex, Window};
 use crate::protocol::Encoding;
+use crate::tokens::Packing;
 
 /// Largest rules document that is read, bytes.
 pub const MAX_RULES_BYTES: u64 = 1024 * 1024;
+
+/// Longest name of a tokenizer.
+const MAX_TOKENIZER_NAME: usize = 100;
 
 /// The mechanism's numbers: what `config/rules/*.toml` hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,10 +85,13 @@ pub struct Rules {
     pub netuid: NetUid,
     /// The model's `config.json` as Hugging Face writes it. Opaque here; checked by whoever builds the model.
     pub model: serde_json::Value,
-    /// Name of the tokenizer: `gpt2`.
+    /// The tokenizer: `gpt2`, or `json:` and the BLAKE3 of a `tokenizer.json` in hex.
     pub tokenizer: String,
     /// Tokens of a sequence.
     pub sequence_length: usize,
+    /// How documents become sequences.
+    #[serde(default)]
+    pub packing: Packing,
     /// The dataset, pinned.
     pub dataset: DatasetIndex,
     /// The mechanism's numbers.
@@ -176,6 +183,10 @@ impl Rules {
             let found = format!("is {}, it must lie between 2 and 131072", self.sequence_length);
             return Err(RulesError::Bounds("sequence_length", found));
         }
+        if self.tokenizer.len() > MAX_TOKENIZER_NAME || !self.tokenizer.bytes().all(|b| b.is_ascii_graphic()) {
+            let found = format!("is no name of up to {MAX_TOKENIZER_NAME} ASCII characters");
+            return Err(RulesError::Bounds("tokenizer", found));
+        }
         self.dataset.check().map_err(|e| RulesError::Bounds("dataset", e.to_string()))?;
         self.mechanism.check()
     }
@@ -217,9 +228,11 @@ mod tests {
             model: serde_json::json!({"hidden_size": 128}),
             tokenizer: "gpt2".into(),
             sequence_length: 256,
+            packing: Packing::Join,
             dataset: DatasetIndex {
                 dataset: "test".into(),
                 rows_per_page: 8,
+                row_bytes: None,
                 content: None,
                 configs: vec![Config { name: "a".into(), split: "train".into(), rows: 100 }],
             },
@@ -251,12 +264,15 @@ mod tests {
     #[test]
     fn numbers_out_of_bounds_are_refused_by_name() {
         type Damage = fn(&mut Rules);
-        let damages: [(&str, Damage); 5] = [
+        let damages: [(&str, Damage); 8] = [
             ("scoring.temperature", |r| r.mechanism.scoring.temperature = f64::NAN),
             ("window.pages", |r| r.mechanism.window.pages = u64::MAX),
             ("evaluation.global_pages", |r| r.mechanism.evaluation.global_pages = 0),
             ("sequence_length", |r| r.sequence_length = 1),
             ("dataset", |r| r.dataset.configs[0].rows = 9),
+            ("dataset", |r| r.dataset.rows_per_page = 0),
+            ("dataset", |r| r.dataset.rows_per_page = u64::MAX),
+            ("tokenizer", |r| r.tokenizer = "gpt2\n".into()),
         ];
         for (name, damage) in damages {
             let mut broken = rules("readme");

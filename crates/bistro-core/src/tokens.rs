@@ -1,11 +1,28 @@
 //! Packed token sequences.
 
+use serde::{Deserialize, Serialize};
+
+/// How documents become sequences.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Packing {
+    /// Joined with end-of-text and cut to the sequence length; what is left over at a page's end is dropped. No padding.
+    #[default]
+    Join,
+    /// Each document begins a sequence of its own, filled up with [`PAD`]: the original's.
+    Pad,
+}
+
+/// Fills a sequence up to its length: no token, never predicted, only at a sequence's end. A causal model computes the same
+/// at the tokens before it whatever stands here.
+pub const PAD: u32 = u32::MAX;
+
 /// Equal-length sequences of token ids: the unit on which a model trains and is judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenBatch {
     /// Tokens in each sequence. A model predicts `seq - 1` of them.
     pub seq: usize,
-    /// `[rows, seq]` token ids in row-major order.
+    /// `[rows, seq]` token ids in row-major order, [`PAD`] where a sequence ended before its length.
     pub ids: Vec<u32>,
 }
 
@@ -17,7 +34,10 @@ impl TokenBatch {
 
     /// How many tokens a model predicts in this batch.
     pub fn targets(&self) -> usize {
-        self.rows() * self.seq.saturating_sub(1)
+        if self.seq < 2 {
+            return 0;
+        }
+        self.ids.chunks_exact(self.seq).map(|row| row[1..].iter().filter(|id| **id != PAD).count()).sum()
     }
 
     /// Whether there is nothing to predict.
@@ -41,5 +61,20 @@ impl TokenBatch {
     pub fn chunks(&self, rows: usize) -> impl Iterator<Item = Self> + '_ {
         let step = (rows * self.seq).max(1);
         self.ids.chunks(step).map(|ids| Self { seq: self.seq, ids: ids.to_vec() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_is_not_predicted() {
+        let batch = |seq, ids: &[u32]| TokenBatch { seq, ids: ids.to_vec() };
+        assert_eq!(batch(3, &[1, 2, 3, 4, 5, 6]).targets(), 4);
+        assert_eq!(batch(3, &[1, 2, PAD, 4, PAD, PAD, 7, 8, 9]).targets(), 3);
+        let nothing = batch(3, &[4, PAD, PAD]);
+        assert!(nothing.is_empty() && nothing.rows() == 1);
+        assert!(batch(1, &[1, 2]).is_empty() && TokenBatch::default().is_empty());
     }
 }

@@ -49,6 +49,7 @@ impl Dataset {
         DatasetIndex {
             dataset: self.name.clone(),
             rows_per_page: 100,
+            row_bytes: None,
             content: None,
             configs: self.rows.iter().enumerate().map(config).collect(),
         }
@@ -109,6 +110,7 @@ fn local_pages_equal_the_shared_vectors_where_present() {
     let index = DatasetIndex {
         dataset: "shared".into(),
         rows_per_page: 100,
+        row_bytes: None,
         content: None,
         configs: shared.configs.into_iter().map(config).collect(),
     };

@@ -136,7 +136,13 @@ impl Builder {
         let content = Hash(*self.hasher.finalize().as_bytes());
         let config = Config { name: CONFIG.into(), split: SPLIT.into(), rows: self.ends.len() as u64 };
         let dataset = format!("dir:{}", content.hash16());
-        let index = DatasetIndex { dataset, rows_per_page, content: Some(content), configs: vec![config] };
+        let index = DatasetIndex {
+            dataset,
+            rows_per_page,
+            row_bytes: Some(self.row_bytes as u64),
+            content: Some(content),
+            configs: vec![config],
+        };
         index.check().map_err(|source| PagesError::TooSmall { folder: folder.into(), source })?;
         Ok(Corpus { index, text: self.text, ends: self.ends })
     }

@@ -28,6 +28,6 @@ pub use corpus::{Corpus, CorpusOptions};
 pub use error::PagesError;
 pub use open::{PageOptions, open};
 pub use packing::pack;
-pub use prefetch::Prefetch;
+pub use prefetch::Prefetcher;
 pub use source::CorpusPages;
 pub use tokenizer::Tokenizer;

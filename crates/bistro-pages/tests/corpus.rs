@@ -2,14 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bistro_core::pages::{DatasetIndex, PageId};
-use bistro_core::ports::{Pages, PortError, Retry};
-use bistro_core::tokens::TokenBatch;
+use bistro_core::pages::PageId;
+use bistro_core::ports::{Pages, Retry};
 use bistro_pages::corpus::{CONFIG, SPLIT};
-use bistro_pages::{Corpus, CorpusOptions, CorpusPages, PageOptions, PagesError, Prefetch, Tokenizer, open, pack};
+use bistro_pages::{Corpus, CorpusOptions, CorpusPages, PageOptions, PagesError, Tokenizer, open, pack};
 use tempfile::TempDir;
 
 const OPTIONS: CorpusOptions = CorpusOptions { rows_per_page: 3, row_bytes: 64 };
@@ -197,61 +194,4 @@ fn other_datasets_are_refused_with_a_way_out() {
     let short = PageOptions { corpus: OPTIONS, ..PageOptions::new(Tokenizer::gpt2(), 1) };
     let error = open(&format!("dir:{}", speeches().path().display()), &short).err().unwrap();
     assert!(matches!(error, PagesError::Option { name: "sequence length", .. } | PagesError::NoFolder(_)), "{error}");
-}
-
-/// Pages that count how many were asked for, and hand each out when told.
-struct Counted {
-    index: DatasetIndex,
-    asked: AtomicUsize,
-    gate: tokio::sync::Semaphore,
-}
-
-#[async_trait::async_trait]
-impl Pages for Counted {
-    fn index(&self) -> &DatasetIndex {
-        &self.index
-    }
-
-    async fn page(&self, page: &PageId) -> Result<TokenBatch, PortError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        self.gate.acquire().await.unwrap().forget();
-        assert!(page.row != 3, "page 3 breaks");
-        if page.row == 1 {
-            return Err(PortError { name: "Gone".into(), message: "gone".into(), retry: Retry::Never });
-        }
-        Ok(TokenBatch { seq: 2, ids: vec![page.row as u32; 2] })
-    }
-}
-
-#[tokio::test]
-async fn prefetch_keeps_order_and_stays_ahead_by_a_bound() {
-    let index = DatasetIndex { dataset: "d".into(), rows_per_page: 1, content: None, configs: vec![] };
-    let pages = Arc::new(Counted { index, asked: AtomicUsize::new(0), gate: tokio::sync::Semaphore::new(0) });
-    let mut prefetch = Prefetch::new(pages.clone(), (0..6).map(page).collect(), 2);
-    // Nothing comes yet, and a call given up loses nothing.
-    assert!(tokio::time::timeout(std::time::Duration::from_millis(5), prefetch.next()).await.is_err());
-    assert_eq!(pages.asked.load(Ordering::SeqCst), 2);
-    pages.gate.add_permits(6);
-    let mut seen = Vec::new();
-    while let Some((id, outcome)) = prefetch.next().await {
-        assert!(pages.asked.load(Ordering::SeqCst) <= seen.len() + 3);
-        seen.push((id.row, outcome.map(|batch| batch.ids[0]).map_err(|e| e.name)));
-    }
-    let failed = |name: &str| Err(name.to_owned());
-    assert_eq!(
-        seen,
-        [(0, Ok(0)), (1, failed("Gone")), (2, Ok(2)), (3, failed("PrefetchFailed")), (4, Ok(4)), (5, Ok(5))]
-    );
-}
-
-#[tokio::test]
-async fn a_dropped_prefetch_stops() {
-    let index = DatasetIndex { dataset: "d".into(), rows_per_page: 1, content: None, configs: vec![] };
-    let pages = Arc::new(Counted { index, asked: AtomicUsize::new(0), gate: tokio::sync::Semaphore::new(0) });
-    let prefetch = Prefetch::new(pages.clone(), (0..6).map(page).collect(), 4);
-    tokio::task::yield_now().await;
-    drop(prefetch);
-    while Arc::strong_count(&pages) > 1 {
-        tokio::task::yield_now().await;
-    }
 }

@@ -11,7 +11,7 @@ use bistro_core::pages::{Config, DatasetIndex, PageId};
 use bistro_core::params::{ModelSpec, Params, Tensor};
 use bistro_core::ports::{Chain, Clock, Identity, Learner, Metagraph, Neuron, Pages, PortError, Retry, StepReport};
 use bistro_core::rules::{Mechanism, Rules, SHIPPED};
-use bistro_core::tokens::TokenBatch;
+use bistro_core::tokens::{Packing, TokenBatch};
 use bistro_node::{Build, Parts};
 use bistro_storage::fake::FakeBuckets;
 use rand::{RngExt as _, SeedableRng as _};
@@ -300,9 +300,11 @@ pub fn rules(name: &str) -> Rules {
         model: serde_json::json!({"toy": true}),
         tokenizer: "letters".into(),
         sequence_length: 32,
+        packing: Packing::Join,
         dataset: DatasetIndex {
             dataset: "toy".into(),
             rows_per_page: 4,
+            row_bytes: None,
             content: None,
             configs: vec![config("a", 5_000), config("b", 9_000)],
         },
