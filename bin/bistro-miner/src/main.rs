@@ -60,6 +60,12 @@ async fn mine(cli: &Cli, stop: CancellationToken) -> Result<()> {
     let options =
         Options { mechanism, encoding: args.encoding.into(), batch_rows: args.batch_size, seed: rand::random() };
     let summary = miner::run(parts, &workshop, options, stop).await?;
-    tracing::info!(uploads = summary.uploads, "stopped; saved work and state are in the data folder");
+    let (computing, waiting) = (summary.compute_share, summary.page_wait_share);
+    tracing::info!(
+        uploads = summary.uploads,
+        computing,
+        waiting_for_pages = waiting,
+        "stopped; saved work and state are in the data folder"
+    );
     Ok(())
 }

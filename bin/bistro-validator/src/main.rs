@@ -56,6 +56,7 @@ async fn validate(cli: &Cli, stop: CancellationToken) -> Result<()> {
         Workshop { dataset: common.dataset.clone(), device: common.device.clone(), training, init_seed: run.init_seed };
     let options = Options { rules, seed: rand::random(), version: env!("CARGO_PKG_VERSION").into() };
     let summary = validator::run(parts, &workshop, options, stop).await?;
-    tracing::info!(seq = summary.seq, hash = %summary.hash, "stopped; this master is published, state is in the data folder");
+    let (computing, waiting) = (summary.compute_share, summary.page_wait_share);
+    tracing::info!(seq = summary.seq, hash = %summary.hash, computing, waiting_for_pages = waiting, "stopped; this master is published, state is in the data folder");
     Ok(())
 }

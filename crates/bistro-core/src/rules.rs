@@ -53,6 +53,8 @@ pub struct DeltaRules {
     pub max_norm_ratio: f64,
     /// How many masters ago a delta's base may be.
     pub max_base_age: u64,
+    /// Largest cosine between a delta and an earlier one of another hotkey; 1 lets all but exact copies pass.
+    pub max_cosine: f64,
 }
 
 /// What a miner does.
@@ -141,6 +143,7 @@ impl Mechanism {
         within("miner.pages_per_epoch", self.miner.pages_per_epoch as f64, 1.0, 10_000.0)?;
         within("deltas.max_norm_ratio", self.deltas.max_norm_ratio, 1e-9, 1e6)?;
         within("deltas.max_base_age", self.deltas.max_base_age as f64, 0.0, crate::protocol::MAX_CHAIN as f64)?;
+        within("deltas.max_cosine", self.deltas.max_cosine, 0.0, 1.0)?;
         within("deltas.encodings", self.deltas.encodings.len() as f64, 1.0, 16.0)?;
         match &self.acceptance {
             AcceptanceRules::Readme { threshold_factor } => {

@@ -36,6 +36,8 @@ pub enum Reason {
     AlreadyJudged,
     /// The payload was first uploaded by another hotkey.
     Copied,
+    /// Nearly the payload that another hotkey uploaded before: rescaled, or with noise.
+    NearCopy,
     /// An encoding that the run's rules do not allow.
     BadEncoding,
     /// Larger than any delta of this model in this encoding can be.

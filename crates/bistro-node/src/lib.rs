@@ -12,7 +12,7 @@
 //! - [`audit`]: a published lineage, recomputed from its objects.
 //! - [`files`]: the data folder: one process at a time, files replaced whole.
 //! - [`log`]: the validator's event log.
-//! - [`compute`]: long computations off the async threads.
+//! - [`compute`]: long computations off the async threads, and how much of the time they take.
 //! - [`error`]: what ends a loop.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

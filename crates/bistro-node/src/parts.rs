@@ -40,10 +40,10 @@ pub trait Build: Send + Sync {
 const ATTEMPTS: u32 = 12;
 
 /// Repeats `attempt` while its failure is a passing one, with pauses from one second up to a minute.
-pub(crate) async fn patiently<T>(
+pub(crate) async fn patiently<T, F: Future<Output = Result<T, PortError>>>(
     parts: &Parts,
     what: &str,
-    mut attempt: impl AsyncFnMut() -> Result<T, PortError>,
+    mut attempt: impl FnMut() -> F,
 ) -> Result<T, PortError> {
     let mut pause = Duration::from_secs(1);
     for tried in 1.. {

@@ -108,7 +108,7 @@ async fn point(parts: &Parts, folder: &Folder, manifest: MasterManifest) -> Resu
 }
 
 async fn put(parts: &Parts, key: String, body: Bytes, mode: Put) -> Result<(), NodeError> {
-    Ok(patiently(parts, "publishing", async || parts.own.put(&key, body.clone(), mode).await).await?)
+    Ok(patiently(parts, "publishing", || parts.own.put(&key, body.clone(), mode)).await?)
 }
 
 fn model_json(rules: &Rules) -> Bytes {

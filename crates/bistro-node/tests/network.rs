@@ -12,6 +12,8 @@ use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
 use bistro_core::rules::Rules;
 use bistro_core::skip::Reason;
 use bistro_node::{NodeError, Parts, audit, leader, log, miner, validator};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use world::{NETUID, ToyBuild, World, commit_bucket, loss_of, rules};
@@ -224,6 +226,74 @@ async fn a_copied_delta_earns_nothing() {
     let copied = |record: &bistro_core::events::Record| matches!(&record.event, Event::Skipped { skip, hotkey, .. } if skip.reason == Reason::Copied && *hotkey == key(3));
     assert!(records.iter().any(copied));
     assert_eq!(world.weights(&key(1)).iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [1]);
+}
+
+/// A delta of many values, drawn by `seed`.
+fn noise(seed: u64, size: f32) -> Params {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let data = (0..144).map(|_| (rng.random::<f32>() - 0.5) * size).collect();
+    Params { tensors: [("bigram".to_owned(), Tensor::new(vec![12, 12], data))].into() }
+}
+
+/// What the validator `key(1)` skipped of `hotkey`, by reason.
+fn skips(dir: &std::path::Path, hotkey: Hotkey) -> Vec<Reason> {
+    let (records, _) = log::read(&dir.join("bucket-1/events.jsonl")).unwrap();
+    let skipped = |record: bistro_core::events::Record| match record.event {
+        Event::Skipped { skip, hotkey: whose, .. } if whose == hotkey => Some(skip.reason),
+        _ => None,
+    };
+    records.into_iter().filter_map(skipped).collect()
+}
+
+/// Another's delta, rescaled and with a little noise, is refused; one that only leans the same way is not.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_near_copy_earns_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2), key(3), key(4)]);
+    let (mut rules, stop) = (rules("readme"), CancellationToken::new());
+    rules.mechanism.deltas.max_cosine = 0.95;
+    let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    let [author, copier, honest] = [2, 3, 4].map(|n| world.parts(key(n), dir.path()));
+    commit_bucket(&author).await;
+    blocks(2).await;
+    let original = noise(1, 0.02);
+    upload(&author, 1, &original, world.block(), |_| {}).await;
+    blocks(10).await;
+    for parts in [&copier, &honest] {
+        commit_bucket(parts).await;
+    }
+    let copy = constant(0.0).plus_scaled(&original, 0.5).plus_scaled(&noise(2, 0.02), 0.05);
+    upload(&copier, 2, &copy, world.block(), |_| {}).await;
+    upload(&honest, 3, &original.plus_scaled(&noise(3, 0.02), 1.0), world.block(), |_| {}).await;
+    blocks(20).await;
+    stop.cancel();
+    v.await.unwrap().unwrap();
+    assert!(skips(dir.path(), key(3)).contains(&Reason::NearCopy), "{:?}", skips(dir.path(), key(3)));
+    assert!(!skips(dir.path(), key(4)).contains(&Reason::NearCopy), "{:?}", skips(dir.path(), key(4)));
+    assert_eq!(world.weights(&key(1)).iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [1, 3]);
+}
+
+/// A miner states its block itself. One that claims an early block for what it copied late is believed only as far back as
+/// the validator's last look at its bucket.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_copier_cannot_claim_to_have_been_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2), key(3)]);
+    let (rules, stop) = (rules("readme"), CancellationToken::new());
+    let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    let [author, copier] = [2, 3].map(|n| world.parts(key(n), dir.path()));
+    commit_bucket(&author).await;
+    commit_bucket(&copier).await;
+    blocks(10).await;
+    let early = world.block();
+    blocks(10).await;
+    upload(&author, 1, &constant(0.02), world.block(), |_| {}).await;
+    blocks(10).await;
+    upload(&copier, 2, &constant(0.02), early, |_| {}).await;
+    blocks(10).await;
+    stop.cancel();
+    v.await.unwrap().unwrap();
+    assert!(skips(dir.path(), key(3)).contains(&Reason::Copied), "{:?}", skips(dir.path(), key(3)));
 }
 
 /// Stopped and started again, both go on: the lineage grows from where it was, scores and saved work are there.

@@ -4,14 +4,17 @@
 //! - [`scores`]: both averages of each hotkey.
 //! - [`weights`]: softmax over those observed, and the chain's 16-bit scale.
 //! - [`acceptance`]: whether a delta stays in the master: the README's rule, or the paired one.
+//! - [`sketch`]: whether two deltas are nearly the same, without keeping either.
 //! - [`selection`]: whose turn it is.
 
 pub mod acceptance;
 pub mod moving_average;
 pub mod scores;
 pub mod selection;
+pub mod sketch;
 pub mod weights;
 
 pub use acceptance::{Acceptance, AcceptanceRules, Candidate, Verdict};
 pub use moving_average::MovingAverage;
 pub use scores::{Score, Scores, ScoringRules};
+pub use sketch::Sketch;

@@ -1,33 +1,47 @@
-//! The miner's loop: follow the master, train on the own pages, upload the difference.
+//! The miner's loop: follow the master, train on the own pages, upload the difference. While the model trains, the next
+//! pages, the leader's news, the last upload and the last save are under way.
 //!
 //! - this file: the loop.
 //! - [`start`]: from nothing, or from saved work, to the first epoch.
+//! - [`news`]: a newer master, fetched while the model trains.
 //! - [`upload`]: a delta into the own bucket: object first, pointer last.
 //! - [`state`]: what survives a restart.
 
+pub mod news;
 pub mod start;
 pub mod state;
 pub mod upload;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bistro_core::ids::{Block, Hash, Hotkey, Uid};
+use bistro_core::ids::{Block, Hash, Uid};
 use bistro_core::mechanism::selection;
+use bistro_core::pages::PageId;
 use bistro_core::params::{ModelSpec, Params};
 use bistro_core::ports::{Learner, Pages};
-use bistro_core::protocol::{Accepted, Encoding};
+use bistro_core::protocol::Encoding;
 use bistro_core::rules::{OnNewMaster, Rules};
 use bistro_core::tokens::TokenBatch;
 use rand_chacha::ChaCha20Rng;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::compute::compute;
+use crate::compute::{Meter, compute, joined};
 use crate::files::DataDir;
-use crate::leader::{self, Leader};
 use crate::master::{Master, rebased};
+use crate::validator::trial;
 use crate::{NodeError, Parts};
+use news::{Ask, Newer, News};
 pub use start::Options;
 use state::State;
+use upload::Parcel;
+
+/// How long an epoch waits for news that are nearly there. They have had a whole epoch to come.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// How long the last upload may take when the program is told to stop.
+const LAST_UPLOAD: Duration = Duration::from_mins(1);
 
 /// Shares of the unmerged work that are tried on a new master.
 const KEPT_SHARES: [f32; 4] = [1.0, 0.5, 0.25, 0.0];
@@ -38,28 +52,43 @@ const SAMPLE_ROWS: usize = 4;
 /// A miner at work.
 pub struct Miner {
     parts: Parts,
-    rules: Rules,
+    rules: Arc<Rules>,
     digest: Hash,
-    spec: ModelSpec,
+    spec: Arc<ModelSpec>,
     learner: Box<dyn Learner>,
     pages: Arc<dyn Pages>,
     rng: ChaCha20Rng,
-    data: DataDir,
+    data: Arc<DataDir>,
     state: State,
     base: Master,
     uid: Uid,
     encoding: Encoding,
     batch_rows: usize,
     stop: CancellationToken,
+    meter: Meter,
+    uploads: u64,
+    /// The block at which the last epoch began.
+    last_epoch: Block,
+    /// Pages drawn for the next epoch, and one to judge by.
+    drawn: Option<(Vec<PageId>, PageId)>,
+    looking: Option<JoinHandle<Result<Option<News>, NodeError>>>,
+    sending: Option<JoinHandle<Result<(), NodeError>>>,
+    saving: Option<JoinHandle<Result<(), NodeError>>>,
+    /// Whether the base's file is the base.
+    base_saved: bool,
 }
 
 /// What a miner did until it was stopped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Summary {
     /// Deltas uploaded by this process.
     pub uploads: u64,
     /// Optimizer steps whose work is not merged.
     pub steps: u64,
+    /// Share of the time in which the model computed.
+    pub compute_share: f64,
+    /// Share of the time in which it waited for pages.
+    pub page_wait_share: f64,
 }
 
 /// Runs until `stop`.
@@ -70,25 +99,23 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Summary, NodeError> {
     let mut m = Miner::start(parts, build, options, stop).await?;
-    let mut uploads = 0;
+    m.look();
+    m.catch_up(None).await?;
+    let rebase = m.rules.mechanism.miner.on_new_master == OnNewMaster::Rebase;
     while let Some(block) = m.next_epoch().await? {
-        let rebase = m.rules.mechanism.miner.on_new_master == OnNewMaster::Rebase;
-        if !rebase {
-            m.catch_up().await?;
-        }
+        m.catch_up(Some(GRACE)).await?;
         let batch = m.local_pages(block).await?;
+        m.look();
         if m.train(&batch)? {
             // Work that survives a new master is uploaded on the newest one: on an older one it may be refused.
             if rebase {
-                m.catch_up().await?;
+                m.catch_up(Some(GRACE)).await?;
             }
             m.upload(block).await?;
-            m.checkpoint()?;
-            uploads += 1;
+            m.checkpoint().await?;
         }
     }
-    m.checkpoint()?;
-    Ok(Summary { uploads, steps: m.state.steps })
+    m.finish().await
 }
 
 impl Miner {
@@ -104,75 +131,66 @@ impl Miner {
         Ok(Some(self.state.head))
     }
 
-    /// Follows the leader to its newest master.
-    async fn catch_up(&mut self) -> Result<(), NodeError> {
-        match self.newer_master().await? {
-            Some(leader) => self.follow(&leader).await,
+    /// Begins to look for news, unless that is under way.
+    fn look(&mut self) {
+        if self.looking.is_none() {
+            let ask = Ask {
+                parts: self.parts.clone(),
+                rules: self.rules.clone(),
+                digest: self.digest,
+                spec: self.spec.clone(),
+                base: self.base.clone(),
+            };
+            self.looking = Some(tokio::spawn(ask.look()));
+        }
+    }
+
+    /// Follows the leader to the master that was found, if it is there within `patience` (without one: until `stop`).
+    async fn catch_up(&mut self, patience: Option<Duration>) -> Result<(), NodeError> {
+        let Some(mut looking) = self.looking.take() else { return Ok(()) };
+        let enough = async {
+            match patience {
+                Some(patience) => self.parts.clock.sleep(patience).await,
+                None => self.stop.cancelled().await,
+            }
+        };
+        let news = tokio::select! {
+            biased;
+            news = joined(&mut looking) => news?,
+            () = enough => {
+                self.looking = Some(looking);
+                return Ok(());
+            }
+        };
+        let Some(News { uid, newer }) = news else { return Ok(()) };
+        self.uid = uid;
+        match newer {
+            Some(newer) => self.follow(newer).await,
             None => Ok(()),
         }
     }
 
-    /// The leader, if it has published another master than the own base. Trouble on the way is no reason to stop training.
-    async fn newer_master(&mut self) -> Result<Option<Leader>, NodeError> {
-        let metagraph = match self.parts.chain.metagraph().await {
-            Ok(metagraph) => metagraph,
-            Err(error) => {
-                tracing::warn!(%error, "the metagraph could not be read");
-                return Ok(None);
-            }
-        };
-        let (hotkey, netuid) = (self.parts.identity.hotkey(), self.parts.netuid);
-        self.uid = metagraph.neuron(&hotkey).ok_or(NodeError::NotRegistered { hotkey, netuid })?.uid;
-        let leader = match leader::find(&self.parts, &metagraph).await {
-            Ok(Some(leader)) => leader,
-            Ok(None) => return Ok(None),
-            Err(error) => {
-                tracing::warn!(%error, "the leader could not be read");
-                return Ok(None);
-            }
-        };
-        if leader.manifest.rules != self.digest {
-            return Err(NodeError::RulesDiffer(self.rules.differences(&leader.rules(&self.parts).await?)));
-        }
-        Ok((leader.manifest.hash != self.base.hash).then_some(leader))
-    }
-
-    /// Moves on to the leader's master, with the unmerged work or without it, as the rules say.
-    async fn follow(&mut self, leader: &Leader) -> Result<(), NodeError> {
-        let new = match leader.master(&self.parts, &self.spec, Some(&self.base)).await {
-            Ok(new) => new,
-            Err(error) => {
-                tracing::warn!(%error, "the new master could not be read; training goes on from the old one");
-                return Ok(());
-            }
-        };
-        let steps = leader.manifest.steps_after(self.base.seq);
-        let connected = leader.manifest.hash_of(self.base.seq) == Some(self.base.hash);
-        match (self.rules.mechanism.miner.on_new_master, steps) {
-            (OnNewMaster::Rebase, Some(steps)) if connected => {
-                let own = self.own_part(leader, steps).await?;
-                let sample = self.sample().await?;
-                let keep = compute(|| self.rebase(&new.params, own.as_ref(), &sample))?;
-                if own.is_some() {
-                    (self.state.steps, self.state.tokens) = (0, 0);
-                }
-                tracing::info!(
-                    from = self.base.seq,
-                    to = new.seq,
-                    own = own.is_some(),
-                    keep,
-                    "rebased on the new master"
-                );
-            }
-            _ => {
-                self.learner.load(&new.params)?;
-                self.learner.reset_optimizer();
+    /// Moves on to a newer master, with the unmerged work or without it, as the rules say.
+    async fn follow(&mut self, Newer { master, connected, own }: Newer) -> Result<(), NodeError> {
+        let (from, to) = (self.base.seq, master.seq);
+        if connected && self.rules.mechanism.miner.on_new_master == OnNewMaster::Rebase {
+            let sample = self.sample().await?;
+            let mut meter = self.meter;
+            let keep = meter.model(|| self.rebase(&master.params, own.as_ref(), &sample))?;
+            self.meter = meter;
+            if own.is_some() {
                 (self.state.steps, self.state.tokens) = (0, 0);
-                tracing::info!(from = self.base.seq, to = new.seq, "reset to the new master");
             }
+            tracing::info!(from, to, own = own.is_some(), keep, "rebased on the new master");
+        } else {
+            self.learner.load(&master.params)?;
+            self.learner.reset_optimizer();
+            (self.state.steps, self.state.tokens) = (0, 0);
+            tracing::info!(from, to, "reset to the new master");
         }
-        self.base = new;
-        self.save_base()
+        (self.base, self.base_saved) = (master, false);
+        (self.state.base_seq, self.state.base) = (self.base.seq, self.base.hash);
+        Ok(())
     }
 
     /// Moves the model to the new master with as much of the unmerged work as helps there, judged as a validator would: by
@@ -195,29 +213,38 @@ impl Miner {
 
     /// Some sequences of the pages that come next, to judge by.
     async fn sample(&mut self) -> Result<TokenBatch, NodeError> {
-        let window = self.rules.mechanism.window.trained(self.pages.index(), self.state.head, self.uid);
-        let drawn = selection::sample(&window, 1, &mut self.rng);
-        let page = crate::validator::trial::batch(&self.pages, &drawn).await?;
+        let (_, page) = self.draw();
+        let page = trial::batch(&self.pages, std::slice::from_ref(&page)).await?;
         Ok(page.chunks(SAMPLE_ROWS).next().unwrap_or_default())
     }
 
-    /// What the master took from this very miner in `steps`.
-    async fn own_part(&self, leader: &Leader, steps: &[Accepted]) -> Result<Option<Params>, NodeError> {
-        let me: Hotkey = self.parts.identity.hotkey();
-        let mut own: Option<Params> = None;
-        for step in steps.iter().filter(|step| step.hotkey == me) {
-            let delta = leader.accepted(&self.parts, &self.spec, step).await?;
-            let sum = own.unwrap_or_else(|| Params::zeros(&self.spec));
-            own = Some(sum.plus_scaled(&delta, step.scale));
-        }
-        Ok(own)
+    /// The next epoch's pages, drawn once from the window that validators will judge, and one more to judge by.
+    fn draw(&mut self) -> (Vec<PageId>, PageId) {
+        let Self { rules, pages, state, uid, rng, .. } = self;
+        // When the next epoch begins, the window will have moved on by about as much as it did in the last one.
+        let ahead = state.head.since(self.last_epoch);
+        let drawn = self.drawn.get_or_insert_with(|| {
+            let window = rules.mechanism.window.trained(pages.index(), Block(state.head.0 + ahead), *uid);
+            let mut drawn = selection::sample(&window, rules.mechanism.miner.pages_per_epoch + 1, rng);
+            let page = drawn.pop().expect("a window has a page");
+            if drawn.is_empty() {
+                drawn.push(page.clone());
+            }
+            (drawn, page)
+        });
+        drawn.clone()
     }
 
-    /// The epoch's pages, drawn from the window that the validators will judge next.
+    /// This epoch's pages; the next epoch's are fetched from now on.
     async fn local_pages(&mut self, block: Block) -> Result<TokenBatch, NodeError> {
-        let window = self.rules.mechanism.window.trained(self.pages.index(), block, self.uid);
-        let drawn = selection::sample(&window, self.rules.mechanism.miner.pages_per_epoch, &mut self.rng);
-        Ok(crate::validator::trial::batch(&self.pages, &drawn).await?)
+        let (now, _) = self.draw();
+        self.drawn = None;
+        let (mut next, sample) = self.draw();
+        self.last_epoch = block;
+        next.push(sample);
+        let batch = trial::batch(&self.pages, &now).await?;
+        self.pages.want(&next);
+        Ok(batch)
     }
 
     /// Trains on the batch, step by step; false if it was cut short by a stop.
@@ -227,7 +254,7 @@ impl Miner {
             if self.stop.is_cancelled() {
                 return Ok(false);
             }
-            let report = compute(|| self.learner.train_step(&piece))?;
+            let report = self.meter.model(|| self.learner.train_step(&piece))?;
             sum += report.loss;
             steps += 1;
             tokens += report.tokens as u64;
@@ -239,10 +266,11 @@ impl Miner {
         Ok(steps > 0)
     }
 
+    /// Begins to upload the whole unmerged work. If the last upload is still under way, this one is left out: the next
+    /// holds the same and more.
     async fn upload(&mut self, block: Block) -> Result<(), NodeError> {
-        let delta = compute(|| Ok::<_, NodeError>(self.learner.params()?.minus(&self.base.params)))?;
-        if delta.norm() <= 0.0 {
-            tracing::info!(base = self.base.seq, "nothing that helps the newest master; nothing is uploaded");
+        if !self.sent(Duration::ZERO).await? {
+            tracing::info!("the last upload is still under way; this epoch's work goes with the next");
             return Ok(());
         }
         let statement = upload::Statement {
@@ -254,6 +282,49 @@ impl Miner {
             steps: self.state.steps,
             tokens: self.state.tokens,
         };
-        upload::upload(&self.parts, &statement, &delta, &mut self.state.uploaded).await
+        let parcel = compute(|| {
+            let delta = self.learner.params()?.minus(&self.base.params);
+            let any = delta.norm() > 0.0;
+            Ok::<_, NodeError>(any.then(|| Parcel::pack(&self.parts, &statement, &delta)))
+        })?;
+        match parcel {
+            Some(parcel) => self.sending = Some(tokio::spawn(parcel.send(self.parts.clone()))),
+            None => tracing::info!(base = self.base.seq, "nothing that helps the newest master; nothing is uploaded"),
+        }
+        Ok(())
+    }
+
+    /// Whether no upload is under way, after waiting for at most `patience`.
+    async fn sent(&mut self, patience: Duration) -> Result<bool, NodeError> {
+        let Some(mut sending) = self.sending.take() else { return Ok(true) };
+        tokio::select! {
+            biased;
+            sent = joined(&mut sending) => sent?,
+            () = self.parts.clock.sleep(patience) => {
+                self.sending = Some(sending);
+                return Ok(false);
+            }
+        }
+        self.uploads += 1;
+        Ok(true)
+    }
+
+    /// Ends what is under way.
+    async fn finish(mut self) -> Result<Summary, NodeError> {
+        self.looking.take().inspect(JoinHandle::abort);
+        if !self.sent(LAST_UPLOAD).await? {
+            tracing::warn!("the last upload took too long and is given up; the one before it stands");
+            self.sending.take().inspect(JoinHandle::abort);
+        }
+        self.saved().await?;
+        self.checkpoint().await?;
+        self.saved().await?;
+        let waited = self.pages.waited().as_secs_f64();
+        Ok(Summary {
+            uploads: self.uploads,
+            steps: self.state.steps,
+            compute_share: self.meter.share(),
+            page_wait_share: waited / self.meter.working().as_secs_f64().max(1e-9),
+        })
     }
 }

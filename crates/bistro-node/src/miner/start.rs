@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Miner;
 use super::state::{self, State};
-use crate::compute::compute;
+use crate::compute::{Meter, compute};
 use crate::files::DataDir;
 use crate::master::Master;
 use crate::validator::start::{register, wait_for_master};
@@ -69,14 +69,15 @@ impl Miner {
         };
         learner.load(&model)?;
         tracing::info!(base = base.seq, steps = state.steps, parameters = spec.numel(), "mining");
-        let mut miner = Self {
+        Ok(Self {
             parts,
-            rules,
+            rules: rules.into(),
             digest,
-            spec,
+            spec: spec.into(),
             learner,
             pages,
-            data,
+            data: data.into(),
+            last_epoch: state.head,
             state,
             base,
             uid,
@@ -84,9 +85,14 @@ impl Miner {
             rng: ChaCha20Rng::from_seed(options.seed),
             encoding: options.encoding,
             batch_rows: options.batch_rows.max(1),
-        };
-        miner.save_base()?;
-        Ok(miner)
+            meter: Meter::default(),
+            uploads: 0,
+            drawn: None,
+            looking: None,
+            sending: None,
+            saving: None,
+            base_saved: false,
+        })
     }
 }
 
@@ -104,7 +110,6 @@ fn fresh(rules: Hash, base: &Master, head: Block) -> State {
         model: base.hash,
         steps: 0,
         tokens: 0,
-        uploaded: Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Miner;
 use crate::NodeError;
-use crate::compute::compute;
+use crate::compute::{aside, joined};
 
 /// The state file's name in the data folder.
 pub const FILE: &str = "miner-state.json";
@@ -18,7 +18,7 @@ pub const MODEL_FILE: &str = "model.safetensors";
 pub const BASE_FILE: &str = "base.safetensors";
 
 /// Version of the state file's form.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The small file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,24 +40,35 @@ pub struct State {
     pub steps: u64,
     /// Tokens likewise.
     pub tokens: u64,
-    /// Names of the uploaded deltas, oldest first.
-    pub uploaded: Vec<String>,
 }
 
 impl Miner {
-    /// Saves the base, which changes only at a new master.
-    pub(super) fn save_base(&mut self) -> Result<(), NodeError> {
-        (self.state.base_seq, self.state.base) = (self.base.seq, self.base.hash);
-        compute(|| self.data.replace(BASE_FILE, &bistro_delta::write_master(&self.base.params)))
+    /// Begins to save base, model, and the state that names both. If the last save is still under way, this one is left
+    /// out: the next holds the same and more.
+    pub(super) async fn checkpoint(&mut self) -> Result<(), NodeError> {
+        if self.saving.as_ref().is_some_and(|saving| !saving.is_finished()) {
+            return Ok(());
+        }
+        self.saved().await?;
+        let (data, model, mut state) = (self.data.clone(), self.learner.params()?, self.state.clone());
+        let base = (!self.base_saved).then(|| self.base.params.clone());
+        self.base_saved = true;
+        self.saving = Some(aside(move || {
+            if let Some(base) = base {
+                data.replace(BASE_FILE, &bistro_delta::write_master(&base))?;
+            }
+            data.replace(MODEL_FILE, &bistro_delta::write_master(&model))?;
+            state.model = model.hash();
+            data.save(FILE, &state)
+        }));
+        Ok(())
     }
 
-    /// Saves the model, then the state that names it.
-    pub(super) fn checkpoint(&mut self) -> Result<(), NodeError> {
-        let params = self.learner.params()?;
-        self.state.model = compute(|| {
-            self.data.replace(MODEL_FILE, &bistro_delta::write_master(&params))?;
-            Ok::<_, NodeError>(params.hash())
-        })?;
-        self.data.save(FILE, &self.state)
+    /// Waits for the save that is under way.
+    pub(super) async fn saved(&mut self) -> Result<(), NodeError> {
+        match self.saving.take() {
+            Some(mut saving) => joined(&mut saving).await,
+            None => Ok(()),
+        }
     }
 }

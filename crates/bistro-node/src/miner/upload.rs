@@ -1,11 +1,11 @@
 //! A delta into the own bucket: object first, pointer last, and old ones removed.
 
-use bistro_core::ids::{Block, Hash, Uid};
+use bistro_core::ids::{Block, Hash, Hotkey, Uid};
 use bistro_core::params::Params;
 use bistro_core::ports::Put;
 use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
+use bytes::Bytes;
 
-use crate::compute::compute;
 use crate::master::Master;
 use crate::parts::patiently;
 use crate::{NodeError, Parts};
@@ -31,46 +31,67 @@ pub struct Statement<'a> {
     pub tokens: u64,
 }
 
-/// Uploads `delta`, moves the pointer to it, and removes all but the newest of `uploaded`.
-pub async fn upload(
-    parts: &Parts,
-    statement: &Statement<'_>,
-    delta: &Params,
-    uploaded: &mut Vec<String>,
-) -> Result<(), NodeError> {
-    let hotkey = parts.identity.hotkey();
-    let folder = Folder::new(parts.netuid, &hotkey);
-    let mut manifest = DeltaManifest {
-        netuid: parts.netuid,
-        uid: statement.uid,
-        hotkey,
-        block: statement.block,
-        rules: statement.rules,
-        base_seq: statement.base.seq,
-        base: statement.base.hash,
-        encoding: statement.encoding,
-        object: Hash([0; 32]),
-        size: 0,
-        steps: statement.steps,
-        tokens: statement.tokens,
-    };
-    let object = compute(|| bistro_delta::encode_delta(delta, &(&manifest).into()));
-    (manifest.object, manifest.size) = (Hash::of(&object), object.len() as u64);
-    let key = folder.delta(statement.block, &manifest.object);
-    let json = Signed::new(manifest, |message| parts.identity.sign(message)).to_json();
-    let put = async || parts.own.put(&key, object.clone(), Put::Immutable).await;
-    patiently(parts, "uploading the delta", put).await?;
-    let json = bytes::Bytes::from(json);
-    let point = async || parts.own.put(&folder.latest(), json.clone(), Put::Replace).await;
-    patiently(parts, "moving the pointer to the delta", point).await?;
-    tracing::info!(block = %statement.block, mebibytes = object.len() as f64 / f64::from(1 << 20), key, "uploaded");
-    uploaded.retain(|old| *old != key);
-    uploaded.push(key);
-    while uploaded.len() > KEEP {
-        let old = uploaded.remove(0);
-        if let Err(error) = parts.own.delete(&old).await {
-            tracing::warn!(%error, old, "an old delta could not be removed");
-        }
+/// A delta and its signed statement, ready to be sent.
+pub struct Parcel {
+    folder: Folder,
+    key: String,
+    object: Bytes,
+    manifest: Bytes,
+}
+
+impl Parcel {
+    /// Encodes `delta` and signs the statement. Computes for long.
+    pub fn pack(parts: &Parts, statement: &Statement<'_>, delta: &Params) -> Self {
+        let hotkey: Hotkey = parts.identity.hotkey();
+        let folder = Folder::new(parts.netuid, &hotkey);
+        let mut manifest = DeltaManifest {
+            netuid: parts.netuid,
+            uid: statement.uid,
+            hotkey,
+            block: statement.block,
+            rules: statement.rules,
+            base_seq: statement.base.seq,
+            base: statement.base.hash,
+            encoding: statement.encoding,
+            object: Hash([0; 32]),
+            size: 0,
+            steps: statement.steps,
+            tokens: statement.tokens,
+        };
+        let object = bistro_delta::encode_delta(delta, &(&manifest).into());
+        (manifest.object, manifest.size) = (Hash::of(&object), object.len() as u64);
+        let key = folder.delta(statement.block, &manifest.object);
+        let manifest = Signed::new(manifest, |message| parts.identity.sign(message)).to_json().into();
+        Self { folder, key, object, manifest }
     }
-    Ok(())
+
+    /// Uploads the object, moves the pointer to it, and removes all but the newest deltas. Dropped or failing at any point,
+    /// it leaves a pointer to an object that is there.
+    pub async fn send(self, parts: Parts) -> Result<(), NodeError> {
+        let put = || parts.own.put(&self.key, self.object.clone(), Put::Immutable);
+        patiently(&parts, "uploading the delta", put).await?;
+        let latest = self.folder.latest();
+        let point = || parts.own.put(&latest, self.manifest.clone(), Put::Replace);
+        patiently(&parts, "moving the pointer to the delta", point).await?;
+        let mebibytes = self.object.len() as f64 / f64::from(1 << 20);
+        tracing::info!(mebibytes, key = self.key, "uploaded");
+        if let Err(error) = self.remove_old(&parts).await {
+            tracing::warn!(%error, "old deltas could not be removed; the bucket grows until that works again");
+        }
+        Ok(())
+    }
+
+    /// Removes all deltas but the newest [`KEEP`] and the one that the pointer names.
+    async fn remove_old(&self, parts: &Parts) -> Result<(), bistro_core::ports::PortError> {
+        let prefix = format!("{}delta-", self.folder.prefix());
+        let block = |key: &String| -> Option<u64> { key.strip_prefix(&prefix)?.split_once('-')?.0.parse().ok() };
+        let mut deltas: Vec<(u64, String)> =
+            parts.own.list(&prefix).await?.into_iter().filter_map(|key| Some((block(&key)?, key))).collect();
+        deltas.sort();
+        let old = deltas.len().saturating_sub(KEEP);
+        for (_, key) in deltas.into_iter().take(old).filter(|(_, key)| *key != self.key) {
+            parts.own.delete(&key).await?;
+        }
+        Ok(())
+    }
 }

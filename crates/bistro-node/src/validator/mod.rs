@@ -2,28 +2,31 @@
 //!
 //! - this file: the loop.
 //! - [`start`]: from nothing, or from a state file, to the first turn.
+//! - [`turn`]: whose turn it is, and its delta on the way.
 //! - [`trial`]: a delta on the model: losses, and the verdict they lead to.
 //! - [`state`]: what survives a restart.
 
 pub mod start;
 pub mod state;
 pub mod trial;
+pub mod turn;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bistro_core::events::{Event, Judged};
 use bistro_core::ids::{Block, Hash, Hotkey};
-use bistro_core::mechanism::{Verdict, selection, weights};
+use bistro_core::mechanism::{Verdict, weights};
 use bistro_core::params::ModelSpec;
 use bistro_core::ports::{Learner, Metagraph, Neuron, Pages};
 use bistro_core::protocol::{Accepted, MasterManifest};
 use bistro_core::rules::Rules;
-use bistro_core::skip::{Reason, Skip};
+use bistro_core::skip::Skip;
 use rand_chacha::ChaCha20Rng;
 use tokio_util::sync::CancellationToken;
 
-use crate::compute::compute;
-use crate::fetch::{Delta, Fetched, Fetcher};
+use crate::compute::{Meter, compute};
+use crate::fetch::Delta;
 use crate::files::DataDir;
 use crate::leader::{self, Leader};
 use crate::log::EventLog;
@@ -34,6 +37,7 @@ use crate::{NodeError, Parts};
 pub use start::Options;
 use state::State;
 use trial::{Outcome, Trial};
+use turn::{Turn, Upcoming};
 
 /// Blocks after which the metagraph is read anew: a minute on Bittensor's networks.
 const METAGRAPH_BLOCKS: u64 = 5;
@@ -41,9 +45,9 @@ const METAGRAPH_BLOCKS: u64 = 5;
 /// A validator at work.
 pub struct Validator {
     parts: Parts,
-    rules: Rules,
+    rules: Arc<Rules>,
     digest: Hash,
-    spec: ModelSpec,
+    spec: Arc<ModelSpec>,
     learner: Box<dyn Learner>,
     pages: Arc<dyn Pages>,
     rng: ChaCha20Rng,
@@ -51,7 +55,7 @@ pub struct Validator {
     log: EventLog,
     state: State,
     master: Master,
-    lineage: MasterManifest,
+    lineage: Arc<MasterManifest>,
     metagraph: Metagraph,
     offers: Offers,
     stop: CancellationToken,
@@ -60,15 +64,22 @@ pub struct Validator {
     leads: bool,
     /// Turns in a row that ended in a skip.
     skips: usize,
+    meter: Meter,
+    /// The turn that comes next, its delta on the way.
+    upcoming: Option<Upcoming>,
 }
 
 /// What a validator did until it was stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// The newest master.
     pub seq: u64,
     /// Its hash.
     pub hash: Hash,
+    /// Share of the time with deltas to judge in which the model computed.
+    pub compute_share: f64,
+    /// Share of that time in which it waited for pages.
+    pub page_wait_share: f64,
 }
 
 /// Runs until `stop`. The comments are the README's pseudo-code.
@@ -80,20 +91,19 @@ pub async fn run(
 ) -> Result<Summary, NodeError> {
     let mut v = Validator::start(parts, build, options, stop).await?; //      master = init_model(); upload( master )
     v.measure().await?;
-    while let Some(block) = v.next_turn().await? {
-        //                         loop:
-        let Some(miner) = v.pick_miner() else { continue }; //                uid = random.choice( metagraph.uids )
-        let delta = match v.fetch_delta(&miner, block).await? {
-            Fetched::Delta(delta) => *delta, //                               delta = get_delta( uid )
-            Fetched::Skip(skip, object) => {
-                v.skip(&miner, skip, object)?; //                             a miner's fault is a value, never an error
+    while let Some((turn, downloaded)) = v.next_turn().await? {
+        //                         loop:                                      uid = random.choice( metagraph.uids )
+        let delta = match v.open(&turn, downloaded) {
+            Ok(delta) => delta, //                                            delta = get_delta( uid )
+            Err((skip, object)) => {
+                v.skip(&turn.miner, skip, object)?; //                        a miner's fault is a value, never an error
                 continue;
             }
         };
-        let judged = match v.judge(&miner, &delta).await? {
+        let judged = match v.judge(&turn, &delta).await? {
             Outcome::Judged(judged) => judged, //                             add_delta; local_loss, global_loss = eval( … )
             Outcome::Skip(skip) => {
-                v.skip(&miner, skip, Some(delta.manifest.object))?;
+                v.skip(&turn.miner, skip, Some(delta.manifest.object))?;
                 continue;
             }
         };
@@ -115,26 +125,27 @@ fn leads(metagraph: &Metagraph, me: &Hotkey, found: Option<&Leader>) -> bool {
 }
 
 impl Validator {
-    /// The chain's head, or `None` when it is time to stop. A round of skips (as many as there are neurons) waits for the
-    /// next block: nothing new can be there before.
-    async fn next_turn(&mut self) -> Result<Option<Block>, NodeError> {
+    /// Moves on to the chain's head; false when it is time to stop. A round of skips waits for the next block: nothing new
+    /// can be there before.
+    async fn next_block(&mut self) -> Result<bool, NodeError> {
         if self.stop.is_cancelled() {
-            return Ok(None);
+            return Ok(false);
         }
-        let idle = self.skips >= self.metagraph.neurons.len().max(1);
-        let stop = self.stop.clone();
+        let idle = self.is_idle_after(0);
+        let (stop, begun) = (self.stop.clone(), Instant::now());
         let head = tokio::select! {
-            () = stop.cancelled() => return Ok(None),
+            () = stop.cancelled() => return Ok(false),
             head = self.wait_for_head(idle) => head,
         };
         self.head = head.max(self.head);
         if idle {
             self.skips = 0;
+            self.meter.idle(begun.elapsed());
         }
         if self.head.since(self.metagraph.block) >= METAGRAPH_BLOCKS {
             self.refresh().await?;
         }
-        Ok(Some(self.head))
+        Ok(true)
     }
 
     async fn wait_for_head(&self, idle: bool) -> Block {
@@ -187,33 +198,11 @@ impl Validator {
             Ok(master) => {
                 let event = Event::Followed { hotkey: leader.manifest.hotkey, seq: master.seq, hash: master.hash };
                 self.log.append(self.head, event)?;
-                (self.master, self.lineage) = (master, leader.manifest);
+                (self.master, self.lineage) = (master, Arc::new(leader.manifest));
             }
             Err(error) => tracing::warn!(%error, "the leader's master could not be followed"),
         }
         Ok(())
-    }
-
-    fn pick_miner(&mut self) -> Option<Neuron> {
-        let picked = selection::pick(&self.metagraph, &self.parts.identity.hotkey(), &mut self.rng).cloned();
-        if picked.is_none() {
-            self.skips += 1;
-        }
-        picked
-    }
-
-    async fn fetch_delta(&mut self, miner: &Neuron, head: Block) -> Result<Fetched, NodeError> {
-        let fetcher = Fetcher {
-            parts: &self.parts,
-            rules: &self.rules,
-            digest: self.digest,
-            spec: &self.spec,
-            master: &self.master,
-            lineage: &self.lineage,
-            head,
-        };
-        let fetched = fetcher.fetch(miner, &mut self.state.memory).await;
-        Ok(fetched.unwrap_or_else(|error| Fetched::Skip(Skip::new(Reason::Unreachable, error), None)))
     }
 
     fn skip(&mut self, miner: &Neuron, skip: Skip, object: Option<Hash>) -> Result<(), NodeError> {
@@ -231,16 +220,16 @@ impl Validator {
         self.data.save(state::FILE, &self.state)
     }
 
-    async fn judge(&mut self, miner: &Neuron, delta: &Delta) -> Result<Outcome, NodeError> {
+    async fn judge(&mut self, turn: &Turn, delta: &Delta) -> Result<Outcome, NodeError> {
         self.skips = 0;
         let trial = Trial {
             rules: &self.rules,
             acceptance: &self.state.acceptance,
             master: &self.master,
             pages: &self.pages,
-            block: self.head,
+            turn,
         };
-        Ok(trial.run(self.learner.as_mut(), &mut self.rng, miner, delta).await?)
+        Ok(trial.run(self.learner.as_mut(), &mut self.meter, delta).await?)
     }
 
     fn score(&mut self, judged: &Judged) {
@@ -278,8 +267,9 @@ impl Validator {
             global_loss: candidate.loss,
         };
         let accepted = AcceptedObject { step, object: delta.object, manifest: delta.manifest_bytes };
-        let own = (self.lineage.hotkey == self.parts.identity.hotkey()).then_some(&self.lineage);
-        self.lineage = publish::master(&self.parts, &self.rules, self.head, &next, own, Some(accepted)).await?;
+        let own = (self.lineage.hotkey == self.parts.identity.hotkey()).then_some(&*self.lineage);
+        self.lineage =
+            Arc::new(publish::master(&self.parts, &self.rules, self.head, &next, own, Some(accepted)).await?);
         self.master = next;
         self.state.acceptance.merged(&self.rules.mechanism.acceptance, candidate.loss);
         (self.state.master_seq, self.state.master) = (self.master.seq, self.master.hash);
@@ -292,7 +282,7 @@ impl Validator {
     async fn measure(&mut self) -> Result<(), NodeError> {
         let pages = trial::yardstick(self.pages.index(), self.digest);
         let batch = trial::batch(&self.pages, &pages).await?;
-        let loss = compute(|| {
+        let loss = self.meter.model(|| {
             self.learner.load(&self.master.params)?;
             self.learner.loss(&batch)
         })?;
@@ -314,9 +304,14 @@ impl Validator {
     async fn finish(mut self) -> Result<Summary, NodeError> {
         self.measure().await?;
         if self.leads && self.lineage.hotkey == self.parts.identity.hotkey() {
-            self.lineage = publish::snapshot_now(&self.parts, self.head, &self.master, &self.lineage).await?;
+            self.lineage = publish::snapshot_now(&self.parts, self.head, &self.master, &self.lineage).await?.into();
         }
         self.data.save(state::FILE, &self.state)?;
-        Ok(Summary { seq: self.master.seq, hash: self.master.hash })
+        Ok(Summary {
+            seq: self.master.seq,
+            hash: self.master.hash,
+            compute_share: self.meter.share(),
+            page_wait_share: self.pages.waited().as_secs_f64() / self.meter.working().as_secs_f64().max(1e-9),
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! From nothing, or from a state file, to the first turn.
 
 use bistro_core::events::Event;
-use bistro_core::ids::{Block, Hash};
+use bistro_core::ids::Block;
 use bistro_core::params::Params;
 use bistro_core::ports::Metagraph;
 use bistro_core::protocol::MasterManifest;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Validator;
 use super::state::{self, State};
+use crate::compute::Meter;
 use crate::files::DataDir;
 use crate::leader::{self, Leader};
 use crate::log::EventLog;
@@ -55,7 +56,8 @@ impl Validator {
             Some(leader) => (leader.master(&parts, &spec, None).await?, leader.manifest.clone()),
             None => genesis(&parts, &rules, &metagraph, learner.params()?).await?,
         };
-        let state = restore(&data, digest, &rules, &master, &lineage)?;
+        let mut rng = ChaCha20Rng::from_seed(options.seed);
+        let state = restore(&data, &State::new(digest, &master, &mut rng), &rules, &lineage)?;
         let version = options.version;
         let started = Event::Started { version, rules: digest, master_seq: master.seq, master: master.hash };
         log.append(metagraph.block, started)?;
@@ -64,13 +66,12 @@ impl Validator {
         let head = metagraph.block;
         let found = leader::find(&parts, &metagraph).await?;
         let leads = super::leads(&metagraph, &parts.identity.hotkey(), found.as_ref());
-        let rng = ChaCha20Rng::from_seed(options.seed);
         tracing::info!(seq = master.seq, hash = master.hash.hash16(), parameters = spec.numel(), "validating");
         Ok(Self {
             parts,
-            rules,
+            rules: rules.into(),
             digest,
-            spec,
+            spec: spec.into(),
             learner,
             pages,
             rng,
@@ -78,13 +79,15 @@ impl Validator {
             log,
             state,
             master,
-            lineage,
+            lineage: lineage.into(),
             metagraph,
             offers,
             stop,
             head,
             leads,
             skips: 0,
+            meter: Meter::default(),
+            upcoming: None,
         })
     }
 }
@@ -92,22 +95,22 @@ impl Validator {
 /// The master to go on from: the leader's, or the own one of an earlier run (a validator that lost its permit meanwhile
 /// must not begin anew).
 async fn find_master(parts: &Parts, metagraph: &Metagraph) -> Result<Option<Leader>, NodeError> {
-    let found = patiently(parts, "looking for the master", async || leader::find(parts, metagraph).await).await?;
+    let found = patiently(parts, "looking for the master", || leader::find(parts, metagraph)).await?;
     match found {
         Some(leader) => Ok(Some(leader)),
-        None => Ok(patiently(parts, "reading the own master", async || leader::read_own(parts).await).await?),
+        None => Ok(patiently(parts, "reading the own master", || leader::read_own(parts)).await?),
     }
 }
 
 /// Commits the own bucket on the chain, if it is not there yet, and finds the own uid.
 pub(crate) async fn register(parts: &Parts) -> Result<Metagraph, NodeError> {
-    let metagraph = patiently(parts, "reading the metagraph", async || parts.chain.metagraph().await).await?;
+    let metagraph = patiently(parts, "reading the metagraph", || parts.chain.metagraph()).await?;
     let hotkey = parts.identity.hotkey();
     if metagraph.neuron(&hotkey).is_none() {
         return Err(NodeError::NotRegistered { hotkey, netuid: parts.netuid });
     }
     let address = parts.own.address().to_string();
-    patiently(parts, "committing the bucket", async || parts.chain.commit(&address).await).await?;
+    patiently(parts, "committing the bucket", || parts.chain.commit(&address)).await?;
     Ok(metagraph)
 }
 
@@ -149,7 +152,7 @@ pub(crate) async fn wait_for_master(
     until: Block,
 ) -> Result<Option<Leader>, NodeError> {
     loop {
-        let metagraph = patiently(parts, "reading the metagraph", async || parts.chain.metagraph().await).await?;
+        let metagraph = patiently(parts, "reading the metagraph", || parts.chain.metagraph()).await?;
         if let Some(leader) = leader::find(parts, &metagraph).await? {
             return Ok(Some(leader));
         }
@@ -158,31 +161,26 @@ pub(crate) async fn wait_for_master(
         }
         tracing::info!(block = %metagraph.block, "no validator has published a master yet; waiting");
         block = block.max(metagraph.block);
-        block = patiently(parts, "waiting for a block", async || parts.chain.next_block(block).await).await?;
+        block = patiently(parts, "waiting for a block", || parts.chain.next_block(block)).await?;
     }
 }
 
-/// The state file, brought up to the published master: a merge that was published just before a crash counts.
-fn restore(
-    data: &DataDir,
-    digest: Hash,
-    rules: &Rules,
-    master: &Master,
-    lineage: &MasterManifest,
-) -> Result<State, NodeError> {
+/// The state file, or `fresh` without one, brought up to the published master: a merge that was published just before a
+/// crash counts.
+fn restore(data: &DataDir, fresh: &State, rules: &Rules, lineage: &MasterManifest) -> Result<State, NodeError> {
     let mut state = match data.load::<State>(state::FILE)? {
-        Some(state) if state.version == state::VERSION && state.rules == digest => state,
+        Some(state) if state.version == state::VERSION && state.rules == fresh.rules => state,
         Some(_) => {
             tracing::warn!("the state file belongs to other rules; scores start anew");
-            State::new(digest, master.seq, master.hash)
+            fresh.clone()
         }
-        None => State::new(digest, master.seq, master.hash),
+        None => fresh.clone(),
     };
-    if state.master_seq < master.seq
+    if state.master_seq < fresh.master_seq
         && let Some(last) = lineage.chain.last()
     {
         state.acceptance.merged(&rules.mechanism.acceptance, last.global_loss);
     }
-    (state.master_seq, state.master) = (master.seq, master.hash);
+    (state.master_seq, state.master) = (fresh.master_seq, fresh.master);
     Ok(state)
 }

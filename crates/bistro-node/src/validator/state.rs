@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use bistro_core::ids::{Hash, Hotkey};
 use bistro_core::mechanism::{Acceptance, Scores};
 use bistro_core::skip::{Reason, Skip};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::fetch::Memory;
+use crate::master::Master;
 
 /// The file's name in the data folder.
 pub const FILE: &str = "validator-state.json";
 
 /// Version of its form.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Scores, threshold, and what is remembered of deltas. The master itself lies in the bucket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,16 +40,18 @@ pub struct State {
 }
 
 impl State {
-    /// Before the first turn.
-    pub fn new(rules: Hash, master_seq: u64, master: Hash) -> Self {
+    /// Before the first turn on `master`.
+    pub fn new(rules: Hash, master: &Master, rng: &mut impl Rng) -> Self {
+        let mut secret = Hash([0; 32]);
+        rng.fill_bytes(&mut secret.0);
         Self {
             version: VERSION,
             rules,
             scores: Scores::default(),
             acceptance: Acceptance::new(),
-            master_seq,
-            master,
-            memory: Memory::default(),
+            master_seq: master.seq,
+            master: master.hash,
+            memory: Memory::new(secret),
             told: BTreeMap::new(),
         }
     }
@@ -55,7 +59,7 @@ impl State {
     /// Forgets hotkeys that `keep` does not name: those that left the subnet.
     pub fn retain(&mut self, keep: impl Fn(&Hotkey) -> bool) {
         self.scores.retain(&keep);
-        self.memory.seen.retain(|hotkey, _| keep(hotkey));
+        self.memory.retain(&keep);
         self.told.retain(|hotkey, _| keep(hotkey));
     }
 

@@ -4,19 +4,20 @@
 use std::sync::Arc;
 
 use bistro_core::events::Judged;
-use bistro_core::ids::{Block, Hash};
-use bistro_core::mechanism::{Acceptance, Candidate, selection};
+use bistro_core::ids::Hash;
+use bistro_core::mechanism::{Acceptance, Candidate};
 use bistro_core::pages::{DatasetIndex, PageId, schedule};
-use bistro_core::ports::{Learner, Neuron, Pages, PortError};
+use bistro_core::ports::{Learner, Pages, PortError};
 use bistro_core::rules::Rules;
 use bistro_core::skip::{Reason, Skip};
 use bistro_core::tokens::TokenBatch;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 
-use crate::compute::compute;
+use crate::compute::Meter;
 use crate::fetch::Delta;
 use crate::master::Master;
+use crate::validator::turn::Turn;
 
 /// What a trial rests on.
 pub struct Trial<'a> {
@@ -28,8 +29,8 @@ pub struct Trial<'a> {
     pub master: &'a Master,
     /// The dataset.
     pub pages: &'a Arc<dyn Pages>,
-    /// The chain's head.
-    pub block: Block,
+    /// Whose turn it is, and on which pages.
+    pub turn: &'a Turn,
 }
 
 /// What came of a trial.
@@ -41,22 +42,12 @@ pub enum Outcome {
 }
 
 impl Trial<'_> {
-    /// Measures the delta on the miner's local pages and on random global ones.
-    pub async fn run(
-        &self,
-        learner: &mut dyn Learner,
-        rng: &mut ChaCha20Rng,
-        miner: &Neuron,
-        delta: &Delta,
-    ) -> Result<Outcome, PortError> {
-        let evaluation = self.rules.mechanism.evaluation;
-        let window = self.rules.mechanism.window.judged(self.pages.index(), self.block, miner.uid);
-        let local_pages = selection::sample(&window, evaluation.local_pages, rng);
-        let global_pages: Vec<PageId> =
-            (0..evaluation.global_pages).map(|_| schedule::global_page(self.pages.index(), rng)).collect();
-        let local = batch(self.pages, &local_pages).await?;
-        let global = batch(self.pages, &global_pages).await?;
-        let measured = compute(|| self.measure(learner, delta, &local, &global))?;
+    /// Measures the delta on the turn's local and global pages.
+    pub async fn run(&self, learner: &mut dyn Learner, meter: &mut Meter, delta: &Delta) -> Result<Outcome, PortError> {
+        let Turn { miner, local_pages, global_pages, .. } = self.turn;
+        let local = batch(self.pages, local_pages).await?;
+        let global = batch(self.pages, global_pages).await?;
+        let measured = meter.model(|| self.measure(learner, delta, &local, &global))?;
         let Some((local_loss, master_loss, candidates)) = measured else {
             return Ok(Outcome::Skip(Skip::new(Reason::LossNotFinite, "no factor gives a finite loss")));
         };
@@ -69,8 +60,8 @@ impl Trial<'_> {
             object: delta.manifest.object,
             base_seq: delta.manifest.base_seq,
             master_seq: self.master.seq,
-            local_pages,
-            global_pages,
+            local_pages: local_pages.clone(),
+            global_pages: global_pages.clone(),
             local_loss,
             global_loss: best.map_or(f64::NAN, |c| c.loss),
             master_loss,

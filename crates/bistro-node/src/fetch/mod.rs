@@ -1,48 +1,29 @@
 //! A miner's delta, from commitment to checked tensors. Everything on the way is hostile; every refusal is a [`Skip`] with
-//! a named reason, in the order of [`Fetcher::fetch`], and costs a bounded time and number of bytes (P1).
+//! a named reason, in the order of [`Fetcher::download`] and [`Fetcher::open`], and costs a bounded time and number of
+//! bytes (P1).
+//!
+//! - this file: the download, and the checks of statement and values.
+//! - [`memory`]: what is remembered of deltas, and by which a copy is told from an original.
 
-use std::collections::BTreeMap;
+pub mod memory;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use bistro_core::ids::{Block, Hash, Hotkey};
+use bistro_core::ids::{Block, Hash};
 use bistro_core::params::{ModelSpec, Params};
 use bistro_core::ports::{BucketAddress, Neuron, PortError, ReadLimits};
 use bistro_core::protocol::{DeltaManifest, Folder, MAX_MANIFEST_BYTES, MasterManifest, Signed};
 use bistro_core::rules::Rules;
 use bistro_core::skip::{Reason, Skip};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use crate::Parts;
 use crate::master::Master;
+pub use memory::{Memory, Seen};
 
 /// Blocks by which a miner's head may be ahead of ours.
 const BLOCK_TOLERANCE: u64 = 3;
-
-/// Payloads that are remembered, to tell copies.
-const MAX_PAYLOADS: usize = 4096;
-
-/// What is remembered of one hotkey's deltas.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Seen {
-    /// Block of its newest manifest that passed all checks.
-    pub block: Block,
-    /// The delta of that manifest.
-    pub object: Hash,
-    /// The master on which it was judged.
-    pub master_seq: u64,
-}
-
-/// What is remembered of deltas, over restarts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Memory {
-    /// By hotkey.
-    pub seen: BTreeMap<Hotkey, Seen>,
-    /// Canonical hash of a delta's values → who uploaded it first, at which block.
-    pub payloads: BTreeMap<Hash, (Hotkey, Block)>,
-}
 
 /// A delta that passed every check.
 #[derive(Clone, Debug)]
@@ -57,61 +38,72 @@ pub struct Delta {
     pub params: Params,
 }
 
-/// What came of asking a miner for its delta.
+/// A delta as it was downloaded: of the stated size and hash, not looked into yet.
 #[derive(Clone, Debug)]
-pub enum Fetched {
-    /// A delta to judge.
-    Delta(Box<Delta>),
-    /// None, and why; the object where it got as far as a manifest.
-    Skip(Skip, Option<Hash>),
+pub struct Download {
+    /// What the miner states, signature checked.
+    pub manifest: DeltaManifest,
+    /// That statement as it lay in the bucket.
+    pub manifest_bytes: Bytes,
+    /// The object.
+    pub object: Bytes,
 }
 
-/// What a delta is checked against.
-pub struct Fetcher<'a> {
+/// Why there is no delta to judge; the object where it got as far as a manifest.
+pub type Refusal = (Skip, Option<Hash>);
+
+/// What a miner's statement is checked against, at one moment. Cheap to clone, so that the next delta can be downloaded
+/// while this one is judged.
+#[derive(Clone)]
+pub struct Fetcher {
     /// The outside world.
-    pub parts: &'a Parts,
+    pub parts: Parts,
     /// The rules of the run.
-    pub rules: &'a Rules,
+    pub rules: Arc<Rules>,
     /// Their digest.
     pub digest: Hash,
     /// The model's tensors.
-    pub spec: &'a ModelSpec,
-    /// The master that the delta would be added to.
-    pub master: &'a Master,
-    /// Its lineage.
-    pub lineage: &'a MasterManifest,
+    pub spec: Arc<ModelSpec>,
+    /// The newest master and those before it.
+    pub lineage: Arc<MasterManifest>,
     /// The chain's head.
     pub head: Block,
 }
 
-impl Fetcher<'_> {
-    /// The newest delta of `neuron`, or why there is none to judge. An error is a failure of the own chain connection,
-    /// never the miner's doing.
-    pub async fn fetch(&self, neuron: &Neuron, memory: &mut Memory) -> Result<Fetched, PortError> {
-        let Some(commitment) = self.parts.chain.commitment(&neuron.hotkey).await? else {
-            return Ok(Fetched::Skip(Skip::new(Reason::NoBucket, "no bucket is committed on the chain"), None));
-        };
-        Ok(match self.fetch_from(&commitment, neuron, memory).await {
-            Ok(delta) => Fetched::Delta(Box::new(delta)),
-            Err((skip, object)) => Fetched::Skip(skip, object),
-        })
-    }
-
-    async fn fetch_from(
-        &self,
-        commitment: &str,
-        neuron: &Neuron,
-        memory: &mut Memory,
-    ) -> Result<Delta, (Skip, Option<Hash>)> {
+impl Fetcher {
+    /// The newest delta of `neuron` up to its bytes, or why there is none to judge. `seen` is what is remembered of it.
+    pub async fn download(&self, neuron: &Neuron, seen: Option<&Seen>) -> Result<Download, Refusal> {
         let nameless = |skip| (skip, None);
-        let bucket = BucketAddress::parse(commitment).map_err(|why| nameless(Skip::new(Reason::BadBucket, why)))?;
+        let commitment = self.parts.chain.commitment(&neuron.hotkey).await;
+        // A failure of the own chain connection is not the miner's doing, and no fault of anybody.
+        let commitment = commitment.map_err(|error| nameless(Skip::new(Reason::Unreachable, error)))?;
+        let none = || nameless(Skip::new(Reason::NoBucket, "no bucket is committed on the chain"));
+        let commitment = commitment.ok_or_else(none)?;
+        let bucket = BucketAddress::parse(&commitment).map_err(|why| nameless(Skip::new(Reason::BadBucket, why)))?;
         let (manifest, manifest_bytes) = self.manifest(&bucket, neuron).await.map_err(nameless)?;
         let named = |skip| (skip, Some(manifest.object));
-        self.check_statement(&manifest, neuron, memory).map_err(named)?;
+        self.check_statement(&manifest, neuron, seen).map_err(named)?;
         let object = self.object(&bucket, &manifest).await.map_err(named)?;
-        let params = self.values(&manifest, &object).map_err(named)?;
-        check_original(&manifest, &params, memory).map_err(named)?;
-        let seen = Seen { block: manifest.block, object: manifest.object, master_seq: self.master.seq };
+        Ok(Download { manifest, manifest_bytes, object })
+    }
+
+    /// Looks into what was downloaded: the statement once more (the master may have moved on since), then the values, then
+    /// whether they are the miner's own. Computes for long; call it off the async threads.
+    pub fn open(
+        &self,
+        download: Download,
+        neuron: &Neuron,
+        master: &Master,
+        memory: &mut Memory,
+        not_before: Block,
+    ) -> Result<Delta, Refusal> {
+        let Download { manifest, manifest_bytes, object } = download;
+        let named = |skip| (skip, Some(manifest.object));
+        self.check_statement(&manifest, neuron, memory.seen.get(&neuron.hotkey)).map_err(named)?;
+        let params = self.values(&manifest, &object, master).map_err(named)?;
+        let max_cosine = self.rules.mechanism.deltas.max_cosine;
+        memory.check_original(&manifest, &params, not_before, max_cosine).map_err(named)?;
+        let seen = Seen { block: manifest.block, object: manifest.object, master_seq: self.lineage.seq };
         memory.seen.insert(neuron.hotkey, seen);
         Ok(Delta { manifest, manifest_bytes, object, params })
     }
@@ -132,7 +124,7 @@ impl Fetcher<'_> {
     }
 
     /// Owner, rules, block, base, what was merged or judged before, encoding, size: all before the object is asked for.
-    fn check_statement(&self, m: &DeltaManifest, neuron: &Neuron, memory: &Memory) -> Result<(), Skip> {
+    fn check_statement(&self, m: &DeltaManifest, neuron: &Neuron, seen: Option<&Seen>) -> Result<(), Skip> {
         let refuse = |reason, why: String| Err(Skip::new(reason, why));
         if m.netuid != self.parts.netuid || m.hotkey != neuron.hotkey || m.uid != neuron.uid {
             return refuse(Reason::WrongOwner, format!("it names uid {} {} on netuid {}", m.uid, m.hotkey, m.netuid));
@@ -140,18 +132,17 @@ impl Fetcher<'_> {
         if m.rules != self.digest {
             return refuse(Reason::OtherRules, format!("made under rules {}", m.rules));
         }
-        let seen = memory.seen.get(&m.hotkey);
         if m.block.0 > self.head.0 + BLOCK_TOLERANCE || seen.is_some_and(|seen| m.block < seen.block) {
             return refuse(Reason::BadBlock, format!("cut at block {}, the head is {}", m.block, self.head));
         }
         self.check_base(m)?;
-        if seen.is_some_and(|seen| seen.object == m.object && seen.master_seq == self.master.seq) {
-            return refuse(Reason::AlreadyJudged, format!("on master {}", self.master.seq));
+        if seen.is_some_and(|seen| seen.object == m.object && seen.master_seq == self.lineage.seq) {
+            return refuse(Reason::AlreadyJudged, format!("on master {}", self.lineage.seq));
         }
         if !self.rules.mechanism.deltas.encodings.contains(&m.encoding) {
             return refuse(Reason::BadEncoding, format!("{} is not allowed here", m.encoding.name()));
         }
-        let cap = bistro_delta::max_object_size(self.spec, m.encoding);
+        let cap = bistro_delta::max_object_size(&self.spec, m.encoding);
         if m.size > cap {
             return refuse(Reason::TooLarge, format!("{} bytes, at most {cap} are possible", m.size));
         }
@@ -161,14 +152,14 @@ impl Fetcher<'_> {
     /// The base must be a recent master of this lineage, and none from before this miner's own last merge: what such a
     /// delta holds is in the master already, in part.
     fn check_base(&self, m: &DeltaManifest) -> Result<(), Skip> {
-        let oldest = self.master.seq.saturating_sub(self.rules.mechanism.deltas.max_base_age);
+        let oldest = self.lineage.seq.saturating_sub(self.rules.mechanism.deltas.max_base_age);
         let known = self.lineage.hash_of(m.base_seq) == Some(m.base);
         if m.base_seq < oldest || !known {
             let why = format!(
                 "base {} ({}) is no master between {oldest} and {}",
                 m.base_seq,
                 m.base.hash16(),
-                self.master.seq
+                self.lineage.seq
             );
             return Err(Skip::new(Reason::UnknownBase, why));
         }
@@ -191,44 +182,29 @@ impl Fetcher<'_> {
             deadline: Duration::from_secs(20 + (m.size >> 20)),
             min_bytes_per_second: 256 * 1024,
         };
-        let found = self.parts.public.get(bucket, &key, limits).await.map_err(|e| unreachable(&e))?;
+        let found = self.parts.public.get_hashed(bucket, &key, limits, &m.object).await.map_err(|e| unreachable(&e))?;
         let object = found.ok_or_else(|| Skip::new(Reason::NoDelta, format!("bucket {bucket} holds no {key}")))?;
-        if object.len() as u64 != m.size || Hash::of(&object) != m.object {
-            return Err(Skip::new(Reason::WrongHash, format!("`{key}` is not the object that the manifest names")));
+        if object.len() as u64 != m.size {
+            let why = format!("`{key}` has {} bytes, the manifest says {}", object.len(), m.size);
+            return Err(Skip::new(Reason::WrongHash, why));
         }
         Ok(object)
     }
 
     /// The values: form, names, shapes, types, finiteness, norm.
-    fn values(&self, m: &DeltaManifest, object: &[u8]) -> Result<Params, Skip> {
-        let params = bistro_delta::decode_delta(object, self.spec, &m.into())?;
+    fn values(&self, m: &DeltaManifest, object: &[u8], master: &Master) -> Result<Params, Skip> {
+        let params = bistro_delta::decode_delta(object, &self.spec, &m.into())?;
         let ratio = self.rules.mechanism.deltas.max_norm_ratio;
-        bistro_delta::check_norm(&params, &self.master.params, ratio)?;
+        bistro_delta::check_norm(&params, &master.params, ratio)?;
         Ok(params)
     }
-}
-
-/// Whether these values were uploaded by another hotkey before; the earlier block wins.
-fn check_original(m: &DeltaManifest, params: &Params, memory: &mut Memory) -> Result<(), Skip> {
-    let payload = params.hash();
-    if let Some((owner, block)) = memory.payloads.get(&payload)
-        && *owner != m.hotkey
-        && *block <= m.block
-    {
-        return Err(Skip::new(Reason::Copied, format!("{owner} uploaded the same values at block {block}")));
-    }
-    if memory.payloads.len() >= MAX_PAYLOADS {
-        let oldest = memory.payloads.iter().min_by_key(|(_, (_, block))| *block).map(|(hash, _)| *hash);
-        oldest.map(|hash| memory.payloads.remove(&hash));
-    }
-    memory.payloads.insert(payload, (m.hotkey, m.block));
-    Ok(())
 }
 
 /// A miner's bucket that fails is the miner's trouble, whatever the failure.
 fn unreachable(error: &PortError) -> Skip {
     let reason = match error.name.as_str() {
         "TooLarge" => Reason::TooLarge,
+        "WrongHash" => Reason::WrongHash,
         // To a stranger, AWS answers for an absent object as for a forbidden one.
         "AccessDenied" => Reason::NoDelta,
         _ => Reason::Unreachable,

@@ -1,0 +1,105 @@
+//! News from the leader, fetched while the model trains: a newer master, and what it took from this very miner.
+
+use std::sync::Arc;
+
+use bistro_core::ids::{Hash, Hotkey, Uid};
+use bistro_core::params::{ModelSpec, Params};
+use bistro_core::protocol::Accepted;
+use bistro_core::rules::Rules;
+
+use crate::leader::{self, Leader};
+use crate::master::Master;
+use crate::{NodeError, Parts};
+
+/// What is asked for, and from where on.
+pub struct Ask {
+    /// The outside world.
+    pub parts: Parts,
+    /// The rules of the run.
+    pub rules: Arc<Rules>,
+    /// Their digest.
+    pub digest: Hash,
+    /// The model's tensors.
+    pub spec: Arc<ModelSpec>,
+    /// The master that the own work is based on.
+    pub base: Master,
+}
+
+/// What was found.
+pub struct News {
+    /// The own slot.
+    pub uid: Uid,
+    /// A newer master, if there is one.
+    pub newer: Option<Newer>,
+}
+
+/// A newer master.
+pub struct Newer {
+    /// The master.
+    pub master: Master,
+    /// Whether it grew out of the own base.
+    pub connected: bool,
+    /// What it took from this miner since the own base.
+    pub own: Option<Params>,
+}
+
+impl Ask {
+    /// Looks for news. Trouble on the way is no reason to stop training: it is told, and there are none. An error is what
+    /// only an operator can mend.
+    pub async fn look(self) -> Result<Option<News>, NodeError> {
+        let metagraph = match self.parts.chain.metagraph().await {
+            Ok(metagraph) => metagraph,
+            Err(error) => {
+                tracing::warn!(%error, "the metagraph could not be read");
+                return Ok(None);
+            }
+        };
+        let (hotkey, netuid) = (self.parts.identity.hotkey(), self.parts.netuid);
+        let uid = metagraph.neuron(&hotkey).ok_or(NodeError::NotRegistered { hotkey, netuid })?.uid;
+        let nothing = Ok(Some(News { uid, newer: None }));
+        let leader = match leader::find(&self.parts, &metagraph).await {
+            Ok(Some(leader)) => leader,
+            Ok(None) => return nothing,
+            Err(error) => {
+                tracing::warn!(%error, "the leader could not be read");
+                return nothing;
+            }
+        };
+        if leader.manifest.rules != self.digest {
+            return Err(NodeError::RulesDiffer(self.rules.differences(&leader.rules(&self.parts).await?)));
+        }
+        if leader.manifest.hash == self.base.hash {
+            return nothing;
+        }
+        match self.newer(&leader).await {
+            Ok(newer) => Ok(Some(News { uid, newer: Some(newer) })),
+            Err(error) => {
+                tracing::warn!(%error, "the new master could not be read; training goes on from the old one");
+                nothing
+            }
+        }
+    }
+
+    async fn newer(&self, leader: &Leader) -> Result<Newer, NodeError> {
+        let master = leader.master(&self.parts, &self.spec, Some(&self.base)).await?;
+        let connected = leader.manifest.hash_of(self.base.seq) == Some(self.base.hash);
+        let steps = connected.then(|| leader.manifest.steps_after(self.base.seq)).flatten();
+        let own = match steps {
+            Some(steps) => self.own_part(leader, steps).await?,
+            None => None,
+        };
+        Ok(Newer { master, connected: steps.is_some(), own })
+    }
+
+    /// What the master took from this very miner in `steps`.
+    async fn own_part(&self, leader: &Leader, steps: &[Accepted]) -> Result<Option<Params>, NodeError> {
+        let me: Hotkey = self.parts.identity.hotkey();
+        let mut own: Option<Params> = None;
+        for step in steps.iter().filter(|step| step.hotkey == me) {
+            let delta = leader.accepted(&self.parts, &self.spec, step).await?;
+            let sum = own.unwrap_or_else(|| Params::zeros(&self.spec));
+            own = Some(sum.plus_scaled(&delta, step.scale));
+        }
+        Ok(own)
+    }
+}

@@ -1,0 +1,115 @@
+//! Whose turn it is, and its delta on the way: the next one is downloaded while this one is judged, so that the model does
+//! not wait for the network.
+
+use bistro_core::ids::Block;
+use bistro_core::mechanism::selection;
+use bistro_core::pages::{PageId, schedule};
+use bistro_core::ports::Neuron;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Validator;
+use crate::NodeError;
+use crate::compute::compute;
+use crate::fetch::{Delta, Download, Fetcher, Refusal};
+
+/// One miner's turn.
+pub struct Turn {
+    /// The chain's head when it was drawn: the block of the local pages.
+    pub block: Block,
+    /// Whose turn.
+    pub miner: Neuron,
+    /// Local pages to judge by.
+    pub local_pages: Vec<PageId>,
+    /// Global pages to judge by.
+    pub global_pages: Vec<PageId>,
+}
+
+/// A turn whose delta is on the way.
+pub(super) struct Upcoming {
+    turn: Turn,
+    download: AbortOnDropHandle<Result<Download, Refusal>>,
+}
+
+impl Upcoming {
+    /// Waits for the delta's bytes, or for why there are none.
+    async fn arrive(self) -> (Turn, Result<Download, Refusal>) {
+        match self.download.await {
+            Ok(outcome) => (self.turn, outcome),
+            // Only a panic ends the task without an outcome; it goes on where it is noticed.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+impl Validator {
+    /// The next turn, or `None` when it is time to stop. The one after it is begun at once.
+    pub(super) async fn next_turn(&mut self) -> Result<Option<(Turn, Result<Download, Refusal>)>, NodeError> {
+        let upcoming = loop {
+            if let Some(upcoming) = self.upcoming.take() {
+                break upcoming;
+            }
+            if !self.next_block().await? {
+                return Ok(None);
+            }
+            if self.begin_turn().is_none() {
+                self.skips += 1;
+            }
+        };
+        // A round of skips ends with a wait for the next block: nothing is begun ahead of that.
+        if !self.is_idle_after(1) {
+            if !self.next_block().await? {
+                return Ok(None);
+            }
+            self.begin_turn();
+        }
+        tokio::select! {
+            () = self.stop.cancelled() => Ok(None),
+            arrived = upcoming.arrive() => Ok(Some(arrived)),
+        }
+    }
+
+    /// Draws a miner and the pages, and begins to download.
+    fn begin_turn(&mut self) -> Option<()> {
+        let miner = selection::pick(&self.metagraph, &self.parts.identity.hotkey(), &mut self.rng)?.clone();
+        let evaluation = self.rules.mechanism.evaluation;
+        let window = self.rules.mechanism.window.judged(self.pages.index(), self.head, miner.uid);
+        let local_pages = selection::sample(&window, evaluation.local_pages, &mut self.rng);
+        let global_pages: Vec<PageId> =
+            (0..evaluation.global_pages).map(|_| schedule::global_page(self.pages.index(), &mut self.rng)).collect();
+        let fetcher = self.fetcher();
+        let (neuron, seen) = (miner.clone(), self.state.memory.seen.get(&miner.hotkey).cloned());
+        let download = tokio::spawn(async move { fetcher.download(&neuron, seen.as_ref()).await });
+        let download = AbortOnDropHandle::new(download);
+        let turn = Turn { block: self.head, miner, local_pages, global_pages };
+        self.upcoming = Some(Upcoming { turn, download });
+        Some(())
+    }
+
+    fn fetcher(&self) -> Fetcher {
+        Fetcher {
+            parts: self.parts.clone(),
+            rules: self.rules.clone(),
+            digest: self.digest,
+            spec: self.spec.clone(),
+            lineage: self.lineage.clone(),
+            head: self.head,
+        }
+    }
+
+    /// The delta of this turn, every check passed, or why there is none to judge.
+    pub(super) fn open(&mut self, turn: &Turn, downloaded: Result<Download, Refusal>) -> Result<Delta, Refusal> {
+        // A bucket that cannot be read shows nothing.
+        let object = downloaded.as_ref().map_or_else(|(_, object)| *object, |download| Some(download.manifest.object));
+        let not_before = self.state.memory.look(turn.miner.hotkey, self.head, object);
+        let downloaded = downloaded?;
+        // Its pages are fetched while it is looked into; those of a refused one are not needed.
+        self.pages.want(&[turn.local_pages.as_slice(), &turn.global_pages].concat());
+        let fetcher = self.fetcher();
+        compute(|| fetcher.open(downloaded, &turn.miner, &self.master, &mut self.state.memory, not_before))
+    }
+
+    /// Whether the next block is waited for once `more` turns end in a skip: as many as there are neurons in a row.
+    pub(super) fn is_idle_after(&self, more: usize) -> bool {
+        self.skips + more >= self.metagraph.neurons.len().max(1)
+    }
+}
