@@ -8,7 +8,7 @@ use bistro_core::ids::Block;
 use bistro_core::params::{Params, Tensor};
 use bistro_core::protocol::Encoding;
 use bistro_node::master::Master;
-use bistro_node::miner::upload::{self, Statement};
+use bistro_node::miner::upload::{Parcel, Statement};
 use bistro_node::{Parts, leader};
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +22,8 @@ const VALUES: [(&str, f32); 2] = [("not a number", f32::NAN), ("huge", 1e4)];
 pub async fn run(parts: &Parts, pause: Duration, stop: CancellationToken) -> Result<()> {
     let work = async {
         parts.chain.commit(&parts.own.address().to_string()).await?;
-        let mut uploaded = Vec::new();
         for (kind, value) in VALUES.into_iter().cycle() {
-            match upload_one(parts, value, &mut uploaded).await {
+            match upload_one(parts, value).await {
                 Ok(Some(block)) => tracing::info!(%block, kind, "poison uploaded"),
                 Ok(None) => tracing::info!("no master yet"),
                 Err(error) => tracing::warn!(%error, "no poison this time"),
@@ -36,7 +35,7 @@ pub async fn run(parts: &Parts, pause: Duration, stop: CancellationToken) -> Res
     tokio::select! { () = stop.cancelled() => Ok(()), outcome = work => outcome }
 }
 
-async fn upload_one(parts: &Parts, value: f32, uploaded: &mut Vec<String>) -> Result<Option<Block>> {
+async fn upload_one(parts: &Parts, value: f32) -> Result<Option<Block>> {
     let metagraph = parts.chain.metagraph().await?;
     let me = parts.identity.hotkey();
     let Some(uid) = metagraph.neuron(&me).map(|n| n.uid) else { anyhow::bail!("{me} is not registered") };
@@ -56,6 +55,6 @@ async fn upload_one(parts: &Parts, value: f32, uploaded: &mut Vec<String>) -> Re
         steps: 1,
         tokens: 1,
     };
-    upload::upload(parts, &statement, &delta, uploaded).await?;
+    Parcel::pack(parts, &statement, &delta).send(parts.clone()).await?;
     Ok(Some(block))
 }
