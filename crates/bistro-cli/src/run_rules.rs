@@ -1,19 +1,15 @@
 //! The rules with which a validator begins a run: mechanism, model and dataset put together into one document.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use bistro_core::ids::NetUid;
 use bistro_core::rules::{Mechanism, Rules, SHIPPED};
-use bistro_core::tokens::Packing;
-use bistro_model::LlamaConfig;
+use bistro_model::{LlamaConfig, hf};
 use fs_err as fs;
 
 use crate::args::RunArgs;
-use crate::workshop::open_pages;
-
-/// The tokenizer of all presets.
-const TOKENIZER: &str = "gpt2";
+use crate::data::{DataArgs, PageShape};
 
 /// A mechanism by its shipped name, or from a file.
 pub fn mechanism(name: &str) -> Result<Mechanism> {
@@ -27,8 +23,16 @@ pub fn mechanism(name: &str) -> Result<Mechanism> {
     Mechanism::from_toml(&fs::read_to_string(name)?).with_context(|| format!("--rules {name}"))
 }
 
-/// A model by its preset's name, or from a `config.json`.
+/// The folder of weights that `--model` names, if it does.
+pub fn checkpoint(name: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(name)).filter(|folder| folder.join(hf::CONFIG).is_file())
+}
+
+/// A model by its preset's name, or from a `config.json` or the folder it is in.
 pub fn model(name: &str) -> Result<LlamaConfig> {
+    if let Some(folder) = checkpoint(name) {
+        return hf::config(&folder).with_context(|| format!("--model {name}"));
+    }
     if Path::new(name).exists() {
         return LlamaConfig::from_json(&fs::read_to_string(name)?).with_context(|| format!("--model {name}"));
     }
@@ -36,17 +40,19 @@ pub fn model(name: &str) -> Result<LlamaConfig> {
 }
 
 /// The whole document. Opens the dataset, to pin its index.
-pub fn assemble(args: &RunArgs, dataset: &str, netuid: NetUid) -> Result<Rules> {
+pub fn assemble(args: &RunArgs, data: &DataArgs, netuid: NetUid) -> Result<Rules> {
     let config = model(&args.model)?;
     let sequence_length = args.sequence_length.unwrap_or(config.max_position_embeddings);
-    let pages = open_pages(dataset, TOKENIZER, sequence_length, args.rows_per_page)?;
+    let packing = args.packing.into();
+    let (rows_per_page, row_bytes) = (args.rows_per_page, args.row_bytes);
+    let pages = data.open(&PageShape { rows_per_page, row_bytes, packing, seq: sequence_length }, None)?;
     let rules = Rules {
         version: 1,
         netuid,
         model: serde_json::from_str(&config.to_json())?,
-        tokenizer: TOKENIZER.into(),
+        tokenizer: data.tokenizer_name()?,
         sequence_length,
-        packing: Packing::Join,
+        packing,
         dataset: pages.index().clone(),
         mechanism: mechanism(&args.rules)?,
     };

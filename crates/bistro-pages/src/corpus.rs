@@ -1,15 +1,21 @@
-//! A folder of text files as a dataset.
+//! A folder of text as a dataset, kept in memory.
 //!
-//! All `.txt` files in the folder and below it, in the order of their paths, make one config of one split. What the index
-//! says follows from the files' names and contents alone: two machines with the same files agree, wherever they keep them.
+//! All `.txt` or all `.jsonl` files in the folder and below it, in the order of their paths, make one config of one split.
+//! What the index says follows from the files' names and contents alone: two machines with the same files agree, wherever
+//! they keep them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use async_trait::async_trait;
 use bistro_core::ids::Hash;
+use bistro_core::pages::index::MAX_ROWS_PER_PAGE;
 use bistro_core::pages::{Config, DatasetIndex, PageId};
 
-use crate::error::PagesError;
+use crate::error::{PagesError, spell};
+use crate::fault::Fault;
+use crate::folder::{self, FolderKind};
 use crate::rows;
+use crate::source::Source;
 
 /// Name of the only config of a folder.
 pub const CONFIG: &str = "corpus";
@@ -20,21 +26,23 @@ pub const SPLIT: &str = "train";
 /// Most text that is read, bytes: it is kept in memory.
 pub const MAX_BYTES: u64 = 4 << 30;
 
-/// Longest row, bytes: keeps the tokenizer, which is slow on one long word, within milliseconds.
+/// Longest row that a text is cut into, bytes.
 pub const MAX_ROW_BYTES: u64 = 64 << 10;
 
 /// How a folder becomes rows and pages. Part of what everybody must agree on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorpusOptions {
     /// Rows of a page. The original's is 100.
     pub rows_per_page: u64,
     /// Most bytes of a row. Web pages, which the original's rows are, have about 2 KiB of text or more.
     pub row_bytes: usize,
+    /// Where the text of a JSON line stands.
+    pub column: String,
 }
 
 impl Default for CorpusOptions {
     fn default() -> Self {
-        Self { rows_per_page: 100, row_bytes: 2048 }
+        Self { rows_per_page: 100, row_bytes: 2048, column: "text".into() }
     }
 }
 
@@ -49,23 +57,18 @@ pub struct Corpus {
 
 impl Corpus {
     /// Reads all of a folder into memory. Blocks: a few hundred megabytes a second.
-    pub fn open(folder: &Path, options: CorpusOptions) -> Result<Self, PagesError> {
-        check("rows_per_page", options.rows_per_page, 1, 1 << 20)?;
+    pub fn open(folder: &Path, options: &CorpusOptions) -> Result<Self, PagesError> {
+        check("rows_per_page", options.rows_per_page, 1, MAX_ROWS_PER_PAGE)?;
         check("row_bytes", options.row_bytes as u64, 64, MAX_ROW_BYTES)?;
-        if !folder.is_dir() {
-            return Err(PagesError::NoFolder(folder.into()));
-        }
-        let mut files = Vec::new();
-        find_texts(folder, "", &mut files)?;
-        files.sort();
-        let mut corpus = Builder::new(options.row_bytes);
+        let (kind, files) = folder::files(folder)?;
+        let mut corpus = Builder::new(kind, options);
         for (name, path) in &files {
             corpus.add(folder, name, path)?;
         }
         if corpus.text.trim().is_empty() {
             return Err(PagesError::NoText(folder.into()));
         }
-        corpus.finish(folder, options.rows_per_page)
+        corpus.finish(folder)
     }
 
     /// What everybody's folder must agree in.
@@ -97,20 +100,39 @@ impl Corpus {
     }
 }
 
+#[async_trait]
+impl Source for Corpus {
+    fn index(&self) -> &DatasetIndex {
+        &self.index
+    }
+
+    async fn rows(&self, page: &PageId) -> Result<Vec<String>, PagesError> {
+        let missing = || PagesError::page(Fault::NoSuchPage, spell(page), "the folder has no such page");
+        Ok(self.page(page).ok_or_else(missing)?.map(String::from).collect())
+    }
+}
+
 /// A corpus in the making.
-struct Builder {
-    row_bytes: usize,
+struct Builder<'a> {
+    kind: FolderKind,
+    options: &'a CorpusOptions,
     text: String,
     ends: Vec<usize>,
     hasher: blake3::Hasher,
 }
 
-impl Builder {
-    fn new(row_bytes: usize) -> Self {
+impl<'a> Builder<'a> {
+    fn new(kind: FolderKind, options: &'a CorpusOptions) -> Self {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(b"bistro-corpus/1");
-        hasher.update(&(row_bytes as u64).to_le_bytes());
-        Self { row_bytes, text: String::new(), ends: Vec::new(), hasher }
+        if kind == FolderKind::Text {
+            hasher.update(b"bistro-corpus/1");
+            hasher.update(&(options.row_bytes as u64).to_le_bytes());
+        } else {
+            hasher.update(b"bistro-lines/1");
+            hasher.update(&(options.column.len() as u64).to_le_bytes());
+            hasher.update(options.column.as_bytes());
+        }
+        Self { kind, options, text: String::new(), ends: Vec::new(), hasher }
     }
 
     /// Adds one file: its rows never run into the next one's.
@@ -126,48 +148,43 @@ impl Builder {
             self.hasher.update(&(part.len() as u64).to_le_bytes());
             self.hasher.update(part.as_bytes());
         }
+        if self.kind == FolderKind::JsonLines {
+            return self.add_lines(path, &text);
+        }
         let start = self.text.len();
-        self.ends.extend(rows::cut(&text, self.row_bytes).map(|row| start + row.end));
+        self.ends.extend(rows::cut(&text, self.options.row_bytes).map(|row| start + row.end));
         self.text.push_str(&text);
         Ok(())
     }
 
-    fn finish(self, folder: &Path, rows_per_page: u64) -> Result<Corpus, PagesError> {
+    /// Adds a row for each line that is not empty.
+    fn add_lines(&mut self, path: &Path, text: &str) -> Result<(), PagesError> {
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let row = rows::of_json(line, &self.options.column).map_err(|why| PagesError::JsonLine {
+                file: path.into(),
+                line: number + 1,
+                column: self.options.column.clone(),
+                why,
+            })?;
+            self.text.push_str(&row);
+            self.ends.push(self.text.len());
+        }
+        Ok(())
+    }
+
+    fn finish(self, folder: &Path) -> Result<Corpus, PagesError> {
         let content = Hash(*self.hasher.finalize().as_bytes());
         let config = Config { name: CONFIG.into(), split: SPLIT.into(), rows: self.ends.len() as u64 };
-        let dataset = format!("dir:{}", content.hash16());
         let index = DatasetIndex {
-            dataset,
-            rows_per_page,
-            row_bytes: Some(self.row_bytes as u64),
+            dataset: format!("dir:{}", content.hash16()),
+            rows_per_page: self.options.rows_per_page,
+            row_bytes: (self.kind == FolderKind::Text).then_some(self.options.row_bytes as u64),
             content: Some(content),
             configs: vec![config],
         };
         index.check().map_err(|source| PagesError::TooSmall { folder: folder.into(), source })?;
         Ok(Corpus { index, text: self.text, ends: self.ends })
     }
-}
-
-/// Adds every `.txt` file of `folder` with its path from the top, parts joined by `/` on every system. Links to folders
-/// are not followed, so the walk ends.
-fn find_texts(folder: &Path, prefix: &str, found: &mut Vec<(String, PathBuf)>) -> Result<(), PagesError> {
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        let path = entry.path();
-        let is_folder = entry.file_type()?.is_dir();
-        let is_text = path.extension().is_some_and(|extension| extension == "txt") && path.is_file();
-        if !is_folder && !is_text {
-            continue;
-        }
-        let name = entry.file_name().into_string().map_err(|_| PagesError::Name(path.clone()))?;
-        let name = format!("{prefix}{name}");
-        if is_folder {
-            find_texts(&path, &format!("{name}/"), found)?;
-        } else {
-            found.push((name, path));
-        }
-    }
-    Ok(())
 }
 
 /// Checks that a number lies within its bounds.

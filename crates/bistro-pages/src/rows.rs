@@ -1,4 +1,4 @@
-//! Where a text is cut into rows.
+//! Where a text is cut into rows, and the row of a JSON line.
 
 use std::ops::Range;
 
@@ -18,6 +18,18 @@ pub fn cut(text: &str, row_bytes: usize) -> impl Iterator<Item = Range<usize>> +
         start = row.end;
         Some(row)
     })
+}
+
+/// The text of a JSON line, which stands in `column`; a missing value is an empty text. Else what is wrong, in words.
+pub fn of_json(line: &str, column: &str) -> Result<String, String> {
+    let mut object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(line).map_err(|e| e.to_string())?;
+    match object.remove(column) {
+        Some(serde_json::Value::String(text)) => Ok(text),
+        Some(serde_json::Value::Null) => Ok(String::new()),
+        Some(_) => Err("it holds something else than text".into()),
+        None => Err("there is none".into()),
+    }
 }
 
 fn row_len(text: &str, row_bytes: usize) -> usize {
