@@ -3,7 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use crate::ids::Hash;
+
+/// Values that one thread takes at a time: their 256 KiB stay in its cache. Sums over parts of this length are added in
+/// order, so that the number of threads changes no bit.
+pub const PART: usize = 1 << 16;
 
 /// What a model's tensors are called and how long their sides are, in name order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,13 +66,15 @@ impl Params {
 
     /// Whether every value is finite.
     pub fn is_finite(&self) -> bool {
-        self.tensors.values().all(|t| t.data.iter().all(|v| v.is_finite()))
+        // Within a part without an early exit: that runs on vector registers.
+        let finite = |part: &[f32]| part.iter().fold(true, |all, v| all & v.is_finite());
+        self.tensors.values().all(|t| t.data.par_chunks(PART).all(finite))
     }
 
     /// The Euclidean norm over all values, summed in f64 in name order.
     pub fn norm(&self) -> f64 {
-        let square = |v: &f32| f64::from(*v) * f64::from(*v);
-        self.tensors.values().map(|t| t.data.iter().map(square).sum::<f64>()).sum::<f64>().sqrt()
+        let parts = |t: &Tensor| t.data.par_chunks(PART).map(squares).collect::<Vec<_>>();
+        self.tensors.values().flat_map(parts).sum::<f64>().sqrt()
     }
 
     /// `self + scale · delta`, the only way a master ever changes: each value by one multiplication and one addition in
@@ -79,6 +87,20 @@ impl Params {
         self.zip_with(delta, |w, d| w + d * scale)
     }
 
+    /// [`Self::plus_scaled`] into `out`, whose storage is kept where it has this model's shapes and nobody else holds it.
+    /// For large models that is most of the time: new memory costs more than the sum.
+    ///
+    /// # Panics
+    /// If the names or shapes of `delta` differ.
+    pub fn plus_scaled_into(&self, delta: &Self, scale: f32, out: &mut Self) {
+        self.combine_into(delta, out, |w, d| w + d * scale);
+    }
+
+    /// These values into `out`, whose storage is kept as by [`Self::plus_scaled_into`]: takes a delta out again, to the bit.
+    pub fn copy_into(&self, out: &mut Self) {
+        self.combine_into(self, out, |w, _| w);
+    }
+
     /// `self - other`, value by value.
     ///
     /// # Panics
@@ -88,24 +110,47 @@ impl Params {
         self.zip_with(other, |a, b| a - b)
     }
 
-    fn zip_with(&self, other: &Self, f: impl Fn(f32, f32) -> f32) -> Self {
+    /// The values of tensor `name`, to be overwritten: those it has if they fill `shape` and nobody else holds them,
+    /// otherwise zeros.
+    pub fn to_overwrite(&mut self, name: &str, shape: &[usize]) -> &mut [f32] {
+        let own = |t: &mut Tensor| t.shape == shape && Arc::get_mut(&mut t.data).is_some();
+        if !self.tensors.get_mut(name).is_some_and(own) {
+            self.tensors.remove(name);
+        }
+        let new = || Tensor::new(shape.to_vec(), vec![0.0; shape.iter().product()]);
+        let values: &mut Vec<f32> = Arc::make_mut(&mut self.tensors.entry(name.to_owned()).or_insert_with(new).data);
+        values
+    }
+
+    fn zip_with(&self, other: &Self, f: impl Fn(f32, f32) -> f32 + Sync) -> Self {
+        let mut out = Self::default();
+        self.combine_into(other, &mut out, f);
+        out
+    }
+
+    fn combine_into(&self, other: &Self, out: &mut Self, f: impl Fn(f32, f32) -> f32 + Sync) {
         assert!(
             self.tensors.len() == other.tensors.len(),
             "both sides must have the same tensors, checked by whoever read them"
         );
-        let combine = |((name, a), (other_name, b)): ((&String, &Tensor), (&String, &Tensor))| {
+        out.tensors.retain(|name, _| self.tensors.contains_key(name));
+        for ((name, a), (other_name, b)) in self.tensors.iter().zip(&other.tensors) {
             assert!(name == other_name && a.shape == b.shape, "tensor `{name}` differs in name or shape");
-            let data = a.data.iter().zip(b.data.iter()).map(|(x, y)| f(*x, *y)).collect();
-            (name.clone(), Tensor::new(a.shape.clone(), data))
-        };
-        Self { tensors: self.tensors.iter().zip(&other.tensors).map(combine).collect() }
+            let out = out.to_overwrite(name, &a.shape);
+            out.par_chunks_mut(PART).zip(a.data.par_chunks(PART)).zip(b.data.par_chunks(PART)).for_each(
+                |((out, a), b)| {
+                    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+                        *out = f(*a, *b);
+                    }
+                },
+            );
+        }
     }
 
     /// The canonical hash: BLAKE3 over, in name order, (length of the name, name, "F32", number of sides, sides, bytes).
     /// Lengths are u64 little-endian and precede what they measure, so no two models share an encoding.
     pub fn hash(&self) -> Hash {
         let mut hasher = blake3::Hasher::new();
-        let mut bytes = Vec::new();
         for (name, tensor) in &self.tensors {
             hasher.update(&(name.len() as u64).to_le_bytes());
             hasher.update(name.as_bytes());
@@ -114,13 +159,37 @@ impl Params {
             for side in &tensor.shape {
                 hasher.update(&(*side as u64).to_le_bytes());
             }
-            for chunk in tensor.data.chunks(1 << 16) {
-                bytes.clear();
-                bytes.extend(chunk.iter().flat_map(|v| v.to_le_bytes()));
-                hasher.update(&bytes);
-            }
+            update(&mut hasher, &tensor.data);
         }
         Hash(*hasher.finalize().as_bytes())
+    }
+}
+
+/// Sum of squares in f64, in eight interleaved sums that are added last.
+fn squares(part: &[f32]) -> f64 {
+    let (eights, rest) = part.as_chunks::<8>();
+    let mut sums = [0.0_f64; 8];
+    for eight in eights {
+        for (sum, v) in sums.iter_mut().zip(eight) {
+            *sum += f64::from(*v) * f64::from(*v);
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>()
+}
+
+/// Hashes values as little-endian bytes, on all cores where there are enough of them.
+fn update(hasher: &mut blake3::Hasher, values: &[f32]) {
+    if cfg!(target_endian = "little") {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        if bytes.len() > 1 << 18 {
+            hasher.update_rayon(bytes)
+        } else {
+            hasher.update(bytes)
+        };
+    } else {
+        for part in values.chunks(PART) {
+            hasher.update(&part.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
+        }
     }
 }
 
@@ -148,6 +217,42 @@ mod tests {
     #[test]
     fn negative_zero_is_not_zero_to_the_hash() {
         assert_ne!(params(&[("w", &[1], &[0.0])]).hash(), params(&[("w", &[1], &[-0.0])]).hash());
+    }
+
+    /// Also with more values than one thread hashes, and than are hashed at once.
+    #[test]
+    fn the_hash_is_that_of_the_bytes() {
+        for n in [0_usize, 1, 1000, 70_000, 300_001] {
+            let values: Vec<f32> = (0..n).map(|i| (i as f32).sin()).collect();
+            let mut bytes = [&1_u64.to_le_bytes()[..], b"w", b"F32", &1_u64.to_le_bytes()].concat();
+            bytes.extend((n as u64).to_le_bytes());
+            bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+            assert_eq!(params(&[("w", &[n], &values)]).hash(), Hash::of(&bytes), "{n}");
+        }
+    }
+
+    #[test]
+    fn storage_is_kept_unless_somebody_else_holds_it() {
+        let large: Vec<f32> = (0..200_000).map(|i| i as f32 * 1e-3).collect();
+        let master = params(&[("a", &[1], &[2.0]), ("w", &[200, 1000], &large)]);
+        let delta = params(&[("a", &[1], &[0.5]), ("w", &[200, 1000], &large)]);
+        let mut out = params(&[("gone", &[1], &[7.0]), ("w", &[1000, 200], &large)]);
+        master.plus_scaled_into(&delta, 0.25, &mut out);
+        assert_eq!(out, master.plus_scaled(&delta, 0.25));
+        let place = out.tensors["w"].data.as_ptr();
+        master.copy_into(&mut out);
+        assert_eq!((out.hash(), out.tensors["w"].data.as_ptr()), (master.hash(), place));
+        let held = out.clone();
+        master.plus_scaled_into(&delta, 1.0, &mut out);
+        assert_eq!(held, master, "what somebody holds must not change");
+        assert_eq!(out, master.plus_scaled(&delta, 1.0));
+    }
+
+    #[test]
+    fn the_norm_counts_every_value_once() {
+        let ones = vec![1.0; 3 * PART + 5];
+        let all = params(&[("a", &[PART * 3 + 5], &ones), ("b", &[2], &[2.0, -4.0])]);
+        assert_eq!(all.norm(), ((3 * PART + 25) as f64).sqrt());
     }
 
     #[test]

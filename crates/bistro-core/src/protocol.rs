@@ -14,7 +14,7 @@ pub const MAX_MANIFEST_BYTES: u64 = 128 * 1024;
 /// Steps of the lineage that a master's manifest repeats, newest last.
 pub const MAX_CHAIN: usize = 64;
 
-/// How a delta's numbers are stored.
+/// How a delta's numbers are stored. Exact, then ever smaller; what each costs and keeps is measured in `docs/deltas.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
@@ -22,15 +22,38 @@ pub enum Encoding {
     F32,
     /// bfloat16, rounded to nearest even: half the size.
     Bf16,
+    /// 8 bits a value, with the largest of each 256 as their scale: a quarter of the size.
+    Int8,
+    /// 4 bits a value likewise: an eighth.
+    Int4,
+    /// The largest 128 of each 4096 values, the others zero: a fiftieth.
+    TopK,
+    /// A few products of a column and a row, and what is left in steps finer than its size, entropy-coded.
+    Fine,
+    /// The same in steps coarser than its size, for a miner that sends the rest with its next deltas.
+    Coarse,
 }
 
 impl Encoding {
-    /// The name in metadata and flags.
+    /// All of them, the exact one first.
+    pub const ALL: [Self; 7] = [Self::F32, Self::Bf16, Self::Int8, Self::Int4, Self::TopK, Self::Fine, Self::Coarse];
+
+    /// The name in metadata, rules and flags.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+            Self::Int4 => "int4",
+            Self::TopK => "topk",
+            Self::Fine => "fine",
+            Self::Coarse => "coarse",
         }
+    }
+
+    /// Whether a miner that keeps what was lost and adds it to its next delta gains by it. Only f32 loses nothing.
+    pub fn is_lossy(self) -> bool {
+        self != Self::F32
     }
 }
 

@@ -1,80 +1,95 @@
 //! Named tensors to bytes and back, in each encoding.
+//!
+//! A file is a safetensors file with one entry a tensor. In f32 and bf16 the entry has the tensor's own type and shape; in
+//! every other encoding it is a row of bytes (`U8`) that [`crate::blocks`] or [`crate::coded`] describe.
 
 use std::collections::BTreeMap;
 
-use bistro_core::params::{ModelSpec, Params, Tensor};
+use bistro_core::params::{ModelSpec, Params};
 use bistro_core::protocol::Encoding;
+use rayon::prelude::*;
 
-use crate::bf16;
 use crate::error::DeltaError;
 use crate::header::{Entry, Header};
+use crate::tensor::TensorBytes;
+use crate::{blocks, coded};
 
-/// The safetensors name of an encoding's numbers.
-fn dtype(encoding: Encoding) -> &'static str {
+/// Whether a tensor's bytes can be fewer than the longest possible.
+fn varies(encoding: Encoding) -> bool {
+    matches!(encoding, Encoding::Fine | Encoding::Coarse)
+}
+
+/// Bytes of a tensor of this shape; the most where they vary.
+fn tensor_bytes(encoding: Encoding, shape: &[usize]) -> usize {
+    let values = shape.iter().product();
     match encoding {
-        Encoding::F32 => "F32",
-        Encoding::Bf16 => "BF16",
+        _ if values == 0 => 0,
+        Encoding::Fine | Encoding::Coarse => coded::max_bytes(encoding, shape),
+        _ => blocks::bytes(encoding, values),
     }
 }
 
-/// Bytes of one number.
-fn width(encoding: Encoding) -> u64 {
+/// Type and shape of an entry of `bytes` bytes.
+fn form(encoding: Encoding, shape: &[usize], bytes: u64) -> (&'static str, Vec<u64>) {
+    let own = || shape.iter().map(|side| *side as u64).collect();
     match encoding {
-        Encoding::F32 => 4,
-        Encoding::Bf16 => 2,
+        Encoding::F32 => ("F32", own()),
+        Encoding::Bf16 => ("BF16", own()),
+        _ => ("U8", vec![bytes]),
     }
-}
-
-fn numel(shape: &[usize]) -> usize {
-    shape.iter().product()
 }
 
 /// The header of this model's file: tensors in name order, one after another.
-fn header(spec: &ModelSpec, encoding: Encoding, metadata: &BTreeMap<String, String>) -> Header {
+fn header(
+    spec: &ModelSpec,
+    encoding: Encoding,
+    lengths: impl Iterator<Item = usize>,
+    metadata: &BTreeMap<String, String>,
+) -> Header {
     let mut end = 0;
-    let mut entry = |shape: &Vec<usize>| {
+    let entry = |((name, shape), length): ((&String, &Vec<usize>), usize)| {
         let begin = end;
-        end += numel(shape) as u64 * width(encoding);
-        Entry {
-            dtype: dtype(encoding).into(),
-            shape: shape.iter().map(|side| *side as u64).collect(),
-            data_offsets: (begin, end),
-        }
+        end += length as u64;
+        let (dtype, shape) = form(encoding, shape, length as u64);
+        (name.clone(), Entry { dtype: dtype.into(), shape, data_offsets: (begin, end) })
     };
-    let tensors = spec.tensors.iter().map(|(name, shape)| (name.clone(), entry(shape))).collect();
-    Header { metadata: metadata.clone(), tensors }
+    Header { metadata: metadata.clone(), tensors: spec.tensors.iter().zip(lengths).map(entry).collect() }
 }
 
-/// Length in bytes of this model's file with this metadata.
+/// Length in bytes of this model's file with this metadata; the most where it varies.
 pub fn file_size(spec: &ModelSpec, encoding: Encoding, metadata: &BTreeMap<String, String>) -> u64 {
-    let header = header(spec, encoding, metadata).to_bytes().len();
-    header as u64 + spec.numel() as u64 * width(encoding)
+    let lengths = || spec.tensors.values().map(|shape| tensor_bytes(encoding, shape));
+    let header = header(spec, encoding, lengths(), metadata).to_bytes().len();
+    (header + lengths().sum::<usize>()) as u64
 }
 
 /// A safetensors file: names in order, numbers little-endian in row-major order; bfloat16 is rounded to nearest, ties to
 /// even. The same arguments give the same bytes on every machine.
 pub fn write(params: &Params, encoding: Encoding, metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let spec = params.spec();
-    let header = header(&spec, encoding, metadata).to_bytes();
-    let data_len = spec.numel() * width(encoding) as usize;
-    let mut file = Vec::with_capacity(header.len() + data_len);
-    file.extend_from_slice(&header);
-    file.resize(header.len() + data_len, 0);
-    let mut data = &mut file[header.len()..];
-    for tensor in params.tensors.values() {
-        let (bytes, rest) = data.split_at_mut(tensor.data.len() * width(encoding) as usize);
-        match encoding {
-            Encoding::F32 => {
-                for (out, value) in bytes.as_chunks_mut().0.iter_mut().zip(tensor.data.iter()) {
-                    *out = value.to_le_bytes();
-                }
-            }
-            Encoding::Bf16 => {
-                for (out, value) in bytes.as_chunks_mut().0.iter_mut().zip(tensor.data.iter()) {
-                    *out = bf16::round(*value).to_le_bytes();
-                }
-            }
-        }
+    if varies(encoding) {
+        let encoded = params.tensors.values().map(|tensor| match tensor.data.len() {
+            0 => Vec::new(),
+            _ => coded::encode(encoding, &tensor.shape, &tensor.data),
+        });
+        let encoded: Vec<Vec<u8>> = encoded.collect();
+        let mut file = header(&spec, encoding, encoded.iter().map(Vec::len), metadata).to_bytes();
+        file.extend(encoded.iter().flatten());
+        return file;
+    }
+    let lengths = || spec.tensors.values().map(|shape| tensor_bytes(encoding, shape));
+    let mut file = header(&spec, encoding, lengths(), metadata).to_bytes();
+    let start = file.len();
+    file.resize(start + lengths().sum::<usize>(), 0);
+    let mut data = &mut file[start..];
+    for (tensor, length) in params.tensors.values().zip(lengths()) {
+        let (bytes, rest) = data.split_at_mut(length);
+        let block = blocks::values(encoding);
+        bytes
+            .par_chunks_mut(blocks::bytes(encoding, block))
+            .zip(tensor.data.par_chunks(block))
+            .with_min_len(16)
+            .for_each(|(bytes, values)| blocks::encode(encoding, values, bytes));
         data = rest;
     }
     file
@@ -89,25 +104,28 @@ pub fn read(
     encoding: Encoding,
 ) -> Result<(Params, BTreeMap<String, String>), DeltaError> {
     let (header, data) = Header::read(file)?;
-    Ok((read_tensors(&header, data, spec, encoding)?, header.metadata))
+    let tensors = open(&header, data, spec, encoding)?;
+    let mut params = Params::default();
+    for (name, tensor) in &tensors {
+        tensor.read_into(params.to_overwrite(name, tensor.shape()));
+    }
+    Ok((params, header.metadata))
 }
 
-/// The steps of [`read`] after the header's.
-pub(crate) fn read_tensors(
+/// The steps of [`read`] after the header's, up to the values, which stay as they are.
+pub(crate) fn open<'a>(
     header: &Header,
-    data: &[u8],
+    data: &'a [u8],
     spec: &ModelSpec,
     encoding: Encoding,
-) -> Result<Params, DeltaError> {
+) -> Result<BTreeMap<String, TensorBytes<'a>>, DeltaError> {
     check_tensors(header, spec, encoding)?;
     check_ranges(header, data.len() as u64)?;
     let tensor = |(name, shape): (&String, &Vec<usize>)| {
         let (begin, end) = header.tensors[name].data_offsets;
-        let values = decode(&data[begin as usize..end as usize], encoding);
-        check_finite(name, &values)?;
-        Ok((name.clone(), Tensor::new(shape.clone(), values)))
+        Ok((name.clone(), TensorBytes::check(name, encoding, shape, &data[begin as usize..end as usize])?))
     };
-    Ok(Params { tensors: spec.tensors.iter().map(tensor).collect::<Result<_, _>>()? })
+    spec.tensors.iter().map(tensor).collect()
 }
 
 /// Names, types, shapes, and ranges as long as the shapes say.
@@ -118,14 +136,17 @@ fn check_tensors(header: &Header, spec: &ModelSpec, encoding: Encoding) -> Resul
     for (name, shape) in &spec.tensors {
         let wrong = |what: String| Err(DeltaError::WrongShape(format!("tensor `{name}` {what}")));
         let Some(entry) = header.tensors.get(name) else { return wrong("is missing".into()) };
-        if entry.dtype != dtype(encoding) {
-            return wrong(format!("has type {}, not {}", entry.dtype, dtype(encoding)));
-        }
-        if !entry.shape.iter().copied().eq(shape.iter().map(|side| *side as u64)) {
-            return wrong(format!("has shape {:?}, not {shape:?}", entry.shape));
-        }
         let (begin, end) = entry.data_offsets;
-        if end.checked_sub(begin) != Some(numel(shape) as u64 * width(encoding)) {
+        let most = tensor_bytes(encoding, shape) as u64;
+        let length = end.checked_sub(begin).filter(|length| *length == most || varies(encoding) && *length < most);
+        let (dtype, sides) = form(encoding, shape, if varies(encoding) { length.unwrap_or(most) } else { most });
+        if entry.dtype != dtype {
+            return wrong(format!("has type {}, not {dtype}", entry.dtype));
+        }
+        if entry.shape != sides {
+            return wrong(format!("has shape {:?}, not {sides:?}", entry.shape));
+        }
+        if length.is_none() {
             let what = format!("tensor `{name}` of shape {shape:?} cannot lie at bytes {begin} to {end}");
             return Err(DeltaError::Malformed(what));
         }
@@ -150,21 +171,4 @@ fn check_ranges(header: &Header, data_len: u64) -> Result<(), DeltaError> {
     } else {
         Err(DeltaError::Malformed(format!("its tensors take {filled} bytes of data, it has {data_len}")))
     }
-}
-
-/// `bytes` is as long as whole numbers make it.
-fn decode(bytes: &[u8], encoding: Encoding) -> Vec<f32> {
-    match encoding {
-        Encoding::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        Encoding::Bf16 => bytes.as_chunks().0.iter().map(|b| bf16::widen(u16::from_le_bytes(*b))).collect(),
-    }
-}
-
-fn check_finite(name: &str, values: &[f32]) -> Result<(), DeltaError> {
-    // A fold without an early exit runs on vector registers; the search is for the message alone.
-    if values.iter().fold(true, |all, value| all & value.is_finite()) {
-        return Ok(());
-    }
-    let index = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
-    Err(DeltaError::NotFinite { tensor: name.into(), index, value: values[index] })
 }

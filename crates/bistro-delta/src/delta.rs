@@ -10,8 +10,7 @@ use bistro_core::skip::{Reason, Skip};
 use bytes::Bytes;
 
 use crate::codec;
-use crate::error::DeltaError;
-use crate::header::Header;
+use crate::packed::Packed;
 
 /// The metadata's `format` of a delta.
 pub const FORMAT: &str = "bistro-delta/1";
@@ -57,7 +56,7 @@ impl DeltaMeta {
         ]
     }
 
-    fn check(&self, metadata: &BTreeMap<String, String>) -> Result<(), Skip> {
+    pub(crate) fn check(&self, metadata: &BTreeMap<String, String>) -> Result<(), Skip> {
         for (name, expected, reason) in self.fields() {
             match metadata.get(name) {
                 Some(found) if *found == expected => {}
@@ -85,23 +84,25 @@ pub fn encode_delta(delta: &Params, meta: &DeltaMeta) -> Bytes {
     codec::write(delta, meta.encoding, &metadata).into()
 }
 
+/// [`encode_delta`] with the values that every reader will see: what they lack of `delta` is the miner's to send later.
+pub fn encode_with_values(delta: &Params, meta: &DeltaMeta) -> Result<(Bytes, Params), Skip> {
+    let object = encode_delta(delta, meta);
+    let values = if meta.encoding.is_lossy() { decode_delta(&object, &delta.spec(), meta)? } else { delta.clone() };
+    Ok((object, values))
+}
+
 /// Reads a stranger's delta. Each step comes before anything that rests on it:
 /// 1. the object is no larger than [`max_object_size`]: `TooLarge`;
 /// 2. the header has at most [`crate::header::MAX_HEADER_BYTES`], is sound JSON, and names nothing twice: `Malformed`;
 /// 3. the metadata's format, encoding, base, netuid, uid, hotkey and block are those of the manifest, whose signature was
 ///    checked before: `Malformed`, `BadEncoding`, `UnknownBase`, `WrongOwner`, `BadBlock`;
-/// 4. names, types and shapes are exactly the model's: `WrongShape`;
+/// 4. names, types and shapes are exactly the model's, each range as long as its tensor can be: `WrongShape`, `Malformed`;
 /// 5. the tensors fill the data without gap, overlap or rest: `Malformed`;
-/// 6. every value is finite: `NotFinite`.
+/// 6. every value, scale and number is finite, every index ascends within its block, products, rows and stripes fill their
+///    tensor's bytes: `NotFinite`, `Malformed`.
 ///
-/// Values are allocated after step 5, four bytes for each of the model's numbers. The same bytes give the same bits on
+/// Values are allocated after step 6, four bytes for each of the model's numbers. The same bytes give the same bits on
 /// every machine. That the object has the manifest's hash is for the caller to check.
 pub fn decode_delta(object: &[u8], spec: &ModelSpec, meta: &DeltaMeta) -> Result<Params, Skip> {
-    let max = max_object_size(spec, meta.encoding);
-    if object.len() as u64 > max {
-        return Err(DeltaError::TooLarge { size: object.len() as u64, max }.into());
-    }
-    let (header, data) = Header::read(object)?;
-    meta.check(&header.metadata)?;
-    Ok(codec::read_tensors(&header, data, spec, meta.encoding)?)
+    Ok(Packed::read(object, spec, meta)?.values())
 }

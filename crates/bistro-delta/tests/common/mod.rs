@@ -12,7 +12,7 @@ pub(crate) fn spec() -> ModelSpec {
     ModelSpec { tensors: shapes.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec())).collect() }
 }
 
-/// Values that both encodings hold exactly.
+/// Values that the encodings of [`EXACT`] hold exactly.
 pub(crate) fn params() -> Params {
     let mut next = 0.0_f32;
     let mut tensor = |shape: &Vec<usize>| {
@@ -38,7 +38,40 @@ pub(crate) fn meta(encoding: Encoding) -> DeltaMeta {
     }
 }
 
-pub(crate) const ENCODINGS: [Encoding; 2] = [Encoding::F32, Encoding::Bf16];
+/// Those that hold every value of [`params`] exactly.
+pub(crate) const EXACT: [Encoding; 2] = [Encoding::F32, Encoding::Bf16];
+
+/// A model with matrices that take several blocks, stripes and threads, and with what is no matrix.
+pub(crate) fn large_spec() -> ModelSpec {
+    let shapes: [(&str, &[usize]); 6] = [
+        ("embed", &[5000, 96]),
+        ("cube", &[3, 20, 50]),
+        ("norm", &[5000]),
+        ("scale", &[]),
+        ("empty", &[4, 0]),
+        ("narrow", &[100, 3]),
+    ];
+    ModelSpec { tensors: shapes.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec())).collect() }
+}
+
+/// What AdamW's deltas look like: one row for all, a few rows of their own, and noise; without the platform's sine.
+pub(crate) fn large(seed: u32) -> Params {
+    let mut state = seed;
+    let mut draw = move || {
+        state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let mut tensor = |shape: &Vec<usize>| {
+        let columns = shape.last().copied().unwrap_or(1);
+        let common: Vec<f32> = (0..columns).map(|_| draw()).collect();
+        let values = (0..shape.iter().product()).map(|i: usize| {
+            let loud = if (i / columns.max(1)).is_multiple_of(37) { 0.4 } else { 0.02 };
+            (common[i % columns] + loud * (draw() + draw() + draw())) * 1e-3
+        });
+        Tensor::new(shape.clone(), values.collect())
+    };
+    Params { tensors: large_spec().tensors.iter().map(|(name, shape)| (name.clone(), tensor(shape))).collect() }
+}
 
 /// A file of this header (as it is, unpadded) and data.
 pub(crate) fn file(header: &str, data: &[u8]) -> Vec<u8> {
