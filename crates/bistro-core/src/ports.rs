@@ -286,8 +286,15 @@ pub trait Learner: Send {
     /// Names and shapes of the weights.
     fn spec(&self) -> ModelSpec;
 
-    /// Replaces all weights, bit for bit. Optimizer state stays.
+    /// Replaces all weights, bit for bit. Optimizer state stays, unless the learner was told otherwise. Gradients that were
+    /// gathered for a step to come are dropped.
     fn load(&mut self, params: &Params) -> Result<(), PortError>;
+
+    /// Replaces all weights by `base + scale · delta`, with the bits of [`Params::plus_scaled`]. A learner may hold both, to
+    /// try another scale or to go back to `base` ([`Self::load`]) without moving them to its device again.
+    fn load_sum(&mut self, base: &Params, delta: &Params, scale: f32) -> Result<(), PortError> {
+        self.load(&base.plus_scaled(delta, scale))
+    }
 
     /// Copies all weights to the host, bit for bit.
     fn params(&self) -> Result<Params, PortError>;
@@ -296,11 +303,11 @@ pub trait Learner: Send {
     /// it so. `batch` is not empty.
     fn loss(&mut self, batch: &TokenBatch) -> Result<f64, PortError>;
 
-    /// One optimizer step on `batch`. A loss or gradient that is not finite never reaches the weights: that is an error
-    /// and leaves them as they were.
+    /// One optimizer step on `batch`, or its share of one if the learner gathers larger batches. A loss or gradient that is
+    /// not finite never reaches the weights: that is an error and leaves them as they were.
     fn train_step(&mut self, batch: &TokenBatch) -> Result<StepReport, PortError>;
 
-    /// Forgets the optimizer's moments.
+    /// Forgets the optimizer's state, unless the learner was told to keep it.
     fn reset_optimizer(&mut self);
 }
 

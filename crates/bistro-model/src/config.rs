@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::ModelError;
+use crate::rope::{self, RopeScaling};
 
 /// A longer `config.json` is refused unread.
 pub const MAX_CONFIG_BYTES: usize = 64 << 10;
@@ -17,7 +18,7 @@ pub const MAX_CONFIG_BYTES: usize = 64 << 10;
 pub const MAX_PARAMETERS: usize = 16_000_000_000;
 
 /// The presets' names, smallest first.
-pub const PRESETS: [&str; 3] = ["nano", "small", "7b"];
+pub const PRESETS: [&str; 5] = ["nano", "135m", "small", "1b", "7b"];
 
 /// Settings of `LlamaForCausalLM`, under Hugging Face's names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +56,15 @@ pub struct LlamaConfig {
     /// Base of the rotary frequencies.
     #[serde(default = "default_theta")]
     pub rope_theta: f64,
+    /// How the frequencies are stretched for long sequences; not at all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_scaling: Option<RopeScaling>,
+    /// Whether the projections of attention have biases.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub attention_bias: bool,
+    /// Whether the projections of the feed-forward block have biases.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub mlp_bias: bool,
     /// Whether the output head is the embedding.
     #[serde(default)]
     pub tie_word_embeddings: bool,
@@ -66,6 +76,10 @@ pub struct LlamaConfig {
     pub rest: BTreeMap<String, Value>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_off(flag: &bool) -> bool {
+    !flag
+}
 fn architectures() -> Vec<String> {
     vec!["LlamaForCausalLM".into()]
 }
@@ -102,10 +116,12 @@ const HARMLESS: [&str; 12] = [
 ];
 
 impl LlamaConfig {
-    /// A preset of `config/models`: `nano`, `small` or `7b`.
+    /// A preset of `config/models`, one of [`PRESETS`].
     pub fn preset(name: &str) -> Result<Self, ModelError> {
         let text = match name {
             "nano" => include_str!("../../../config/models/nano.json"),
+            "135m" => include_str!("../../../config/models/135m.json"),
+            "1b" => include_str!("../../../config/models/1b.json"),
             "small" => include_str!("../../../config/models/small.json"),
             "7b" => include_str!("../../../config/models/7b.json"),
             other => {
@@ -127,14 +143,11 @@ impl LlamaConfig {
         Ok(config)
     }
 
-    /// transformers 5 writes plain rotary positions as `rope_parameters`; any other kind stays, to be refused by name.
+    /// transformers 5 writes `rope_parameters`; any kind that is not known stays, to be refused by name.
     fn take_rope_parameters(&mut self) {
-        let Some(Value::Object(rope)) = self.rest.get("rope_parameters") else { return };
-        let plain = rope.len() == 2 && rope.get("rope_type").is_some_and(|kind| kind == "default");
-        if let (true, Some(theta)) = (plain, rope.get("rope_theta").and_then(Value::as_f64)) {
-            self.rope_theta = theta;
-            self.rest.remove("rope_parameters");
-        }
+        let Some((theta, scaling)) = self.rest.get("rope_parameters").and_then(rope::from_parameters) else { return };
+        (self.rope_theta, self.rope_scaling) = (theta, scaling);
+        self.rest.remove("rope_parameters");
     }
 
     /// As Hugging Face reads it.
@@ -172,6 +185,7 @@ impl LlamaConfig {
         between("rms_norm_eps", self.rms_norm_eps, 1e-12, 1e-2)?;
         between("rope_theta", self.rope_theta, 1.0, 1e9)?;
         between("initializer_range", self.initializer_range, 0.0, 1.0)?;
+        self.rope_scaling.as_ref().map_or(Ok(()), RopeScaling::check).map_err(ModelError::Config)?;
         self.check_rest()?;
         match self.parameters() {
             Some(n) if n <= MAX_PARAMETERS => Ok(()),
@@ -186,10 +200,8 @@ impl LlamaConfig {
     fn check_rest(&self) -> Result<(), ModelError> {
         for (key, value) in &self.rest {
             let off = match key.as_str() {
-                "attention_bias" | "mlp_bias" => *value == Value::Bool(false),
                 "attention_dropout" => value.as_f64() == Some(0.0),
                 "pretraining_tp" => value.as_u64() == Some(1),
-                "rope_scaling" => value.is_null(),
                 other => HARMLESS.contains(&other),
             };
             expect(off, || format!("`{key}` = {value} is not supported"))?;
@@ -215,7 +227,10 @@ impl LlamaConfig {
         let keys = product(self.kv_heads(), self.head_dim())?;
         let attention = product(self.hidden_size, queries.checked_add(keys)?)?.checked_mul(2)?;
         let feed_forward = product(self.hidden_size, self.intermediate_size)?.checked_mul(3)?;
-        let block = attention.checked_add(feed_forward)?.checked_add(2 * self.hidden_size)?;
+        let attention_biases = if self.attention_bias { queries + 2 * keys + self.hidden_size } else { 0 };
+        let mlp_biases = if self.mlp_bias { 2 * self.intermediate_size + self.hidden_size } else { 0 };
+        let vectors = 2 * self.hidden_size + attention_biases + mlp_biases; // of bounded sides
+        let block = attention.checked_add(feed_forward)?.checked_add(vectors)?;
         let tables = if self.tie_word_embeddings { table } else { product(table, 2)? };
         block.checked_mul(self.num_hidden_layers)?.checked_add(tables)?.checked_add(self.hidden_size)
     }
@@ -228,16 +243,21 @@ impl LlamaConfig {
         let mut add = |name: String, shape: &[usize]| tensors.insert(name, shape.to_vec());
         add("model.embed_tokens.weight".into(), &[vocab, hidden]);
         for i in 0..self.num_hidden_layers {
-            let at = |part: &str| format!("model.layers.{i}.{part}.weight");
-            add(at("input_layernorm"), &[hidden]);
-            add(at("self_attn.q_proj"), &[queries, hidden]);
-            add(at("self_attn.k_proj"), &[keys, hidden]);
-            add(at("self_attn.v_proj"), &[keys, hidden]);
-            add(at("self_attn.o_proj"), &[hidden, queries]);
-            add(at("post_attention_layernorm"), &[hidden]);
-            add(at("mlp.gate_proj"), &[wide, hidden]);
-            add(at("mlp.up_proj"), &[wide, hidden]);
-            add(at("mlp.down_proj"), &[hidden, wide]);
+            let mut linear = |part: &str, bias: bool, out: usize, input: usize| {
+                add(format!("model.layers.{i}.{part}.weight"), &[out, input]);
+                if bias {
+                    add(format!("model.layers.{i}.{part}.bias"), &[out]);
+                }
+            };
+            linear("self_attn.q_proj", self.attention_bias, queries, hidden);
+            linear("self_attn.k_proj", self.attention_bias, keys, hidden);
+            linear("self_attn.v_proj", self.attention_bias, keys, hidden);
+            linear("self_attn.o_proj", self.attention_bias, hidden, queries);
+            linear("mlp.gate_proj", self.mlp_bias, wide, hidden);
+            linear("mlp.up_proj", self.mlp_bias, wide, hidden);
+            linear("mlp.down_proj", self.mlp_bias, hidden, wide);
+            add(format!("model.layers.{i}.input_layernorm.weight"), &[hidden]);
+            add(format!("model.layers.{i}.post_attention_layernorm.weight"), &[hidden]);
         }
         add("model.norm.weight".into(), &[hidden]);
         if !self.tie_word_embeddings {
@@ -271,7 +291,7 @@ mod tests {
 
     #[test]
     fn presets_have_the_sizes_they_are_known_for() {
-        for (name, parameters) in [("small", 415_113_480), ("7b", 6_887_976_960)] {
+        for (name, parameters) in [("135m", 135_151_488), ("small", 415_113_480), ("7b", 6_887_976_960)] {
             let config = LlamaConfig::preset(name).unwrap();
             assert_eq!(config.parameters(), Some(parameters), "{name}");
             assert_eq!(config.spec().numel(), parameters, "{name}");
@@ -281,11 +301,14 @@ mod tests {
     #[test]
     fn the_count_and_the_list_of_tensors_agree() {
         for name in PRESETS {
+            let whole = LlamaConfig::preset(name).unwrap();
+            assert_eq!(whole.parameters(), Some(whole.spec().numel()), "{name}");
             let mut config = LlamaConfig::preset(name).unwrap();
             for tied in [true, false] {
                 config.tie_word_embeddings = tied;
-                config.num_key_value_heads = Some(config.num_attention_heads / 2);
+                config.num_key_value_heads = Some(1);
                 config.head_dim = Some(50);
+                (config.attention_bias, config.mlp_bias) = (tied, !tied);
                 assert_eq!(config.parameters(), Some(config.spec().numel()));
             }
         }
@@ -308,14 +331,31 @@ mod tests {
         assert_eq!(five.unwrap().rope_theta.to_bits(), 5e5_f64.to_bits());
         let error = edited(|json| drop(json.insert("rope_parameters".into(), rope("yarn")))).unwrap_err();
         assert!(error.contains("rope_parameters"), "{error}");
+
+        let llama3 = serde_json::json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 8192});
+        let four = edited(|json| drop(json.insert("rope_scaling".into(), llama3.clone()))).unwrap();
+        let five = edited(|json| {
+            let mut parameters = llama3.clone();
+            parameters["rope_theta"] = 10_000.0.into();
+            json.insert("rope_parameters".into(), parameters);
+        });
+        assert_eq!(four.rope_scaling.as_ref().unwrap().high_freq_factor, Some(4.0));
+        assert_eq!(five.unwrap(), four);
+        let error = edited(|json| {
+            let mut half = llama3.clone();
+            half.as_object_mut().unwrap().remove("low_freq_factor");
+            json.insert("rope_scaling".into(), half);
+        });
+        assert!(error.unwrap_err().contains("low_freq_factor"));
     }
 
     #[test]
     fn what_is_not_computed_is_refused_by_name() {
         for (key, value) in [
-            ("rope_scaling", serde_json::json!({"rope_type": "llama3", "factor": 8.0})),
-            ("attention_bias", true.into()),
-            ("mlp_bias", true.into()),
+            ("rope_scaling", serde_json::json!({"rope_type": "yarn", "factor": 8.0})),
+            ("rope_scaling", serde_json::json!({"rope_type": "linear", "factor": 0.5})),
+            ("attention_dropout", 0.1.into()),
             ("hidden_act", "gelu".into()),
             ("model_type", "mistral".into()),
             ("sliding_window", 4096.into()),

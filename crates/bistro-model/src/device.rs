@@ -1,8 +1,15 @@
 //! Where a model computes. A device that was asked for and cannot be used is an error that says why, never another device.
+//!
+//! One program serves both kinds: libtorch's CUDA half is loaded when CUDA is asked for, from beside the libtorch in use or
+//! from where the system's loader looks (`LD_LIBRARY_PATH`).
 
 use tch::{Cuda, Device};
 
 use crate::error::ModelError;
+use crate::kernels;
+
+/// libtorch's CUDA half.
+const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 
 /// Reads `cpu`, `cuda` (the first) or `cuda:N`, and checks that it can be used.
 pub fn parse(text: &str) -> Result<Device, ModelError> {
@@ -15,19 +22,28 @@ pub fn parse(text: &str) -> Result<Device, ModelError> {
     let Some(index) = index else {
         return refuse("not a device: take `cpu`, `cuda` or `cuda:N`".into());
     };
-    if !tch::utils::has_cuda() && !tch::utils::has_cudart() {
-        return refuse(
-            "the libtorch in use computes on the CPU only: run `scripts/setup.sh --cuda` and build again, or take `cpu`".into(),
-        );
+    if let Err(why) = kernels::load_library(CUDA_LIBRARY) {
+        return refuse(format!(
+            "libtorch's CUDA half cannot be loaded ({why}): run `scripts/setup.sh --cuda` and build again, or put a CUDA \
+             libtorch of the same version into LD_LIBRARY_PATH"
+        ));
     }
-    let count = usize::try_from(Cuda::device_count()).unwrap_or(0);
-    if count == 0 {
-        return refuse(
-            "no CUDA device answers: see whether `nvidia-smi` lists one and its driver knows CUDA 13".into(),
-        );
-    }
+    let count = match kernels::cuda_count() {
+        Ok(count) => count,
+        Err(why) => {
+            return refuse(format!(
+                "CUDA says `{why}`: see whether `nvidia-smi` lists a device, whether its driver knows CUDA 13, and whether \
+                 this container was given the device"
+            ));
+        }
+    };
     if index >= count {
-        return refuse(format!("there are {count} CUDA devices, counted from 0"));
+        return refuse(format!("{count} CUDA devices answer, counted from 0: see CUDA_VISIBLE_DEVICES"));
+    }
+    if !Cuda::is_available() {
+        return refuse(format!(
+            "{count} CUDA devices answer, but this libtorch cannot use them: take one made for CUDA"
+        ));
     }
     Ok(Device::Cuda(index))
 }
@@ -43,9 +59,18 @@ mod tests {
             assert!(parse(bad).unwrap_err().to_string().contains("take `cpu`"), "{bad}");
         }
         assert!(parse("cuda:4096").is_err());
-        if !tch::Cuda::is_available() {
-            let why = parse("cuda").unwrap_err().to_string();
-            assert!(why.contains("setup.sh --cuda") || why.contains("nvidia-smi"), "{why}");
+        match parse("cuda") {
+            Ok(device) => assert_eq!(device, Device::Cuda(0)),
+            Err(error) => {
+                let why = error.to_string();
+                assert!(why.contains("setup.sh --cuda") || why.contains("nvidia-smi"), "{why}");
+            }
         }
+    }
+
+    #[test]
+    fn a_library_that_is_not_there_is_named() {
+        let why = kernels::load_library("libnowhere.so").unwrap_err();
+        assert!(why.contains("libnowhere.so"), "{why}");
     }
 }

@@ -30,6 +30,9 @@ pub enum ModelError {
         /// NaN or an infinity.
         value: f64,
     },
+    /// Memory that is not there, and what to change.
+    #[error("memory: {0}")]
+    Memory(String),
     /// A model folder that cannot be read or written.
     #[error("model folder: {0}")]
     Io(#[from] std::io::Error),
@@ -46,10 +49,21 @@ pub enum ModelError {
     Torch(#[from] tch::TchError),
 }
 
+impl ModelError {
+    /// Whether libtorch found no memory, on the host or on a device.
+    pub fn is_out_of_memory(&self) -> bool {
+        let Self::Torch(error) = self else { return false };
+        let text = error.to_string();
+        ["out of memory", "not enough memory", "can't allocate memory"].iter().any(|words| text.contains(words))
+    }
+}
+
 impl From<ModelError> for PortError {
     fn from(error: ModelError) -> Self {
         let (name, retry) = match &error {
             ModelError::NonFinite { .. } => ("NonFinite", Retry::Soon), // another batch may do
+            ModelError::Torch(_) if error.is_out_of_memory() => ("OutOfMemory", Retry::Never),
+            ModelError::Memory(_) => ("OutOfMemory", Retry::Never),
             ModelError::Torch(_) => ("Torch", Retry::Never),
             ModelError::Device { .. } => ("Device", Retry::Never),
             ModelError::Batch(_) => ("Batch", Retry::Never),

@@ -5,12 +5,12 @@ use bistro_core::params::{Params, Tensor};
 
 use crate::config::LlamaConfig;
 
-/// Weights as Hugging Face draws them: matrices normal with `initializer_range`, norms 1.
+/// Weights as Hugging Face draws them: matrices normal with `initializer_range`, norms 1, biases 0.
 pub fn weights(config: &LlamaConfig, seed: u64) -> Params {
     let draw = |(name, shape): (String, Vec<usize>)| {
         let len = shape.iter().product();
         let data = if shape.len() == 1 {
-            vec![1.0; len]
+            vec![if name.ends_with(".bias") { 0.0 } else { 1.0 }; len]
         } else {
             let mut normal = Normal::new(seed, &name);
             (0..len).map(|_| (normal.next() * config.initializer_range) as f32).collect()

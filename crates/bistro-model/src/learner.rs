@@ -1,53 +1,48 @@
 //! The model behind `bistro_core`'s `Learner` port: weights in and out bit for bit, evaluation, training steps.
 
-use std::collections::BTreeMap;
-
 use bistro_core::params::{ModelSpec, Params, Tensor as HostTensor};
 use bistro_core::ports::{Learner, PortError, StepReport};
 use bistro_core::tokens::TokenBatch;
 use tch::{Device, Kind, Tensor};
 
-use crate::adamw::{self, AdamW, Moments};
 use crate::config::LlamaConfig;
 use crate::error::ModelError;
-use crate::init;
-use crate::llama::{self, Llama};
+use crate::gradients::{self, Gradients, Micro};
+use crate::llama::Llama;
 use crate::loss::FusedLoss;
+use crate::optimizer::{self, Optimizer};
+use crate::options::{OptimizerState, Precision, TrainOptions};
+use crate::trial::Bench;
+use crate::{init, kernels, schedule};
 
-/// Logits held at once: 128 tokens of GPT-2's vocabulary are 26 MB.
-const LOGITS: usize = 128 * 50257;
+/// Tokens computed at once where nothing else was said.
+const MICRO_TOKENS: usize = 2048;
 
-/// How a learner trains. The defaults are those that suit `nano` on one CPU core.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrainOptions {
-    /// Learning rate after warm-up.
-    pub lr: f64,
-    /// Steps over which the learning rate rises linearly from zero, counted over the learner's life.
-    pub warmup_steps: u32,
-    /// Decoupled weight decay of matrices.
-    pub weight_decay: f64,
-    /// The gradient's norm is cut to this; 0 never cuts.
-    pub clip: f64,
-    /// Threads that compute, for the whole process; libtorch's own choice (all cores) if `None`.
-    pub threads: Option<usize>,
-    /// Sequences computed at once; larger batches go through in pieces of this many.
-    pub micro_batch: usize,
+/// Tokens whose logits are held at once: enough for the matrix products to run at full speed, and on a CPU 100 MB of GPT-2's
+/// vocabulary.
+pub(crate) fn chunk_tokens(config: &LlamaConfig, device: Device) -> usize {
+    let tokens = if device == Device::Cpu { 512 } else { 4096 };
+    (tokens * 50_257 / config.vocab_size).clamp(1, 4 * tokens)
 }
 
-impl Default for TrainOptions {
-    fn default() -> Self {
-        Self { lr: 2e-3, warmup_steps: 20, weight_decay: 0.1, clip: 1.0, threads: None, micro_batch: 8 }
-    }
-}
-
-/// A Llama that trains with AdamW.
+/// A Llama that trains.
 pub struct LlamaLearner {
     llama: Llama,
     loss: FusedLoss,
     options: TrainOptions,
-    adamw: AdamW,
-    moments: Moments,
+    optimizer: Optimizer,
+    bench: Bench,
+    gathered: Gathered,
+    /// Sequences computed at once, once memory has told; 0 before.
+    micro_batch: usize,
     steps: u64,
+}
+
+/// Gradients of the sum of losses, of all calls since the last step.
+#[derive(Default)]
+struct Gathered {
+    gradients: Gradients,
+    tokens: usize,
 }
 
 impl LlamaLearner {
@@ -68,11 +63,26 @@ impl LlamaLearner {
         if let Some(threads) = options.threads {
             tch::set_num_threads(i32::try_from(threads.clamp(1, 1024)).unwrap_or(1));
         }
-        let chunk = (LOGITS / config.vocab_size).clamp(1, 4096);
-        let loss = FusedLoss::new(config.vocab_size, chunk, device)?;
-        let adamw = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: options.weight_decay };
-        let llama = Llama::zeros(config, device)?;
-        let mut learner = Self { llama, loss, options, adamw, moments: Moments::default(), steps: 0 };
+        if device != Device::Cpu {
+            kernels::allow_tf32()?;
+        }
+        let loss = FusedLoss::new(config.vocab_size, chunk_tokens(&config, device));
+        let mut llama = Llama::zeros(config, device)?;
+        llama.set_products(match options.precision {
+            Precision::Auto if device == Device::Cpu => Kind::Float,
+            Precision::F32 => Kind::Float,
+            Precision::Auto | Precision::Bf16 => Kind::BFloat16,
+        });
+        let mut learner = Self {
+            llama,
+            loss,
+            optimizer: Optimizer::new(&options),
+            micro_batch: options.micro_batch,
+            options,
+            bench: Bench::default(),
+            gathered: Gathered::default(),
+            steps: 0,
+        };
         learner.set_weights(params)?;
         Ok(learner)
     }
@@ -87,118 +97,141 @@ impl LlamaLearner {
         &self.llama
     }
 
+    /// Sequences computed at once, after what memory has taught so far; 0 before the first batch if nobody said.
+    pub fn micro_batch(&self) -> usize {
+        self.micro_batch
+    }
+
     fn set_weights(&mut self, params: &Params) -> Result<(), ModelError> {
         check_spec(&self.llama.config().spec(), params)?;
-        tch::no_grad(|| {
-            for (name, weight) in self.llama.weights_mut() {
-                let values = Tensor::f_from_slice(params.tensors[name].data.as_slice())?;
-                weight.f_copy_(&values.f_reshape(weight.size())?)?;
-            }
-            Ok(())
-        })
+        self.forget();
+        Ok(self.bench.load(self.llama.weights_mut(), params)?)
+    }
+
+    /// What other weights make void.
+    fn forget(&mut self) {
+        self.gathered = Gathered::default();
+        if self.options.optimizer_state == OptimizerState::Reset {
+            self.optimizer.reset();
+        }
     }
 
     /// Token ids `[B, T + 1]` on the device.
     fn ids(&self, batch: &TokenBatch) -> Result<Tensor, ModelError> {
+        let ids: Vec<i64> = batch.ids.iter().map(|id| i64::from(*id)).collect();
+        let ids = Tensor::f_from_slice(&ids)?.f_reshape([batch.rows() as i64, batch.seq as i64])?;
+        Ok(ids.f_to(self.llama.device())?)
+    }
+
+    /// Refuses a batch that the model cannot take, before any of it is computed.
+    fn check(&self, batch: &TokenBatch) -> Result<(), ModelError> {
         let config = self.llama.config();
         let refuse = |why: String| Err(ModelError::Batch(why));
-        if batch.is_empty() || batch.rows() * batch.seq != batch.ids.len() {
+        if batch.is_empty() {
+            return refuse("nothing to predict: two tokens are the least".into());
+        }
+        if batch.rows() * batch.seq != batch.ids.len() {
             return refuse(format!("{} tokens are no whole sequences of {}", batch.ids.len(), batch.seq));
         }
         if batch.seq - 1 > config.max_position_embeddings {
             let most = config.max_position_embeddings;
             return refuse(format!("sequences of {} tokens: the model has {most} positions", batch.seq));
         }
-        if let Some(id) = batch.ids.iter().find(|id| **id as usize >= config.vocab_size) {
-            return refuse(format!("token {id} is not of the {} of the vocabulary", config.vocab_size));
+        match batch.ids.iter().find(|id| **id as usize >= config.vocab_size) {
+            Some(id) => refuse(format!("token {id} is not of the {} of the vocabulary", config.vocab_size)),
+            None => Ok(()),
         }
-        let ids: Vec<i64> = batch.ids.iter().map(|id| i64::from(*id)).collect();
-        let ids = Tensor::f_from_slice(&ids)?.f_reshape([batch.rows() as i64, batch.seq as i64])?;
-        Ok(ids.f_to(self.llama.device())?)
+    }
+
+    /// Runs `work` on the batch's micro-batches and adds up what it returns. Where memory runs out, all is done again in
+    /// smaller ones, after `undo`.
+    fn in_pieces(
+        &mut self,
+        batch: &TokenBatch,
+        mut work: impl FnMut(&mut Self, &Micro) -> Result<f64, ModelError>,
+        undo: impl Fn(&mut Self),
+    ) -> Result<f64, ModelError> {
+        self.check(batch)?;
+        if self.micro_batch == 0 {
+            self.micro_batch = (MICRO_TOKENS / batch.seq).max(1);
+        }
+        loop {
+            let sum = batch.chunks(self.micro_batch).try_fold(0.0, |sum, piece| {
+                let micro = Micro::new(&self.ids(&piece)?)?;
+                Ok(sum + work(self, &micro)?)
+            });
+            match sum {
+                Err(error @ ModelError::Torch(_)) if error.is_out_of_memory() && self.micro_batch > 1 => {
+                    self.micro_batch = self.micro_batch.min(batch.rows()).div_ceil(2);
+                    tracing::warn!(micro_batch = self.micro_batch, %error, "out of memory: going on with a smaller micro-batch");
+                    undo(self);
+                    kernels::empty_cache();
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Mean cross-entropy over `batch`.
-    fn evaluate(&self, batch: &TokenBatch) -> Result<f64, ModelError> {
-        let mut sum = 0.0;
-        for piece in self.pieces(batch)? {
-            let (inputs, targets) = shifted(&self.ids(&piece)?)?;
-            let hidden = tch::no_grad(|| self.llama.body(&self.llama.embed(&inputs)?))?;
-            sum += self.loss.sum(&hidden, self.llama.head(), &targets)?;
-        }
-        Ok(sum / batch.targets() as f64)
+    pub fn evaluate(&mut self, batch: &TokenBatch) -> Result<f64, ModelError> {
+        let work = |learner: &mut Self, micro: &Micro| {
+            let Self { llama, loss, .. } = learner;
+            let hidden = tch::no_grad(|| llama.body(&llama.embed(&micro.inputs)?))?;
+            Ok(loss.sum(&hidden, llama.head(), &micro.targets, llama.products())?)
+        };
+        Ok(self.in_pieces(batch, work, |_| {})? / batch.targets() as f64)
     }
 
     /// Mean cross-entropy over `batch` and its gradients, by name.
-    pub fn gradients(&self, batch: &TokenBatch) -> Result<(f64, BTreeMap<String, Tensor>), ModelError> {
-        let scale = 1.0 / batch.targets().max(1) as f64;
-        let mut sum = 0.0;
-        let mut gradients = BTreeMap::new();
-        for (name, weight) in self.llama.weights().iter().filter(|(name, _)| llama::is_table(name)) {
-            gradients.insert(name.clone(), weight.f_zeros_like()?);
+    pub fn gradients(&mut self, batch: &TokenBatch) -> Result<(f64, Gradients), ModelError> {
+        self.gathered = Gathered::default();
+        let loss = self.gather(batch)?;
+        let mut gathered = std::mem::take(&mut self.gathered);
+        for gradient in gathered.gradients.values_mut() {
+            let _ = gradient.f_mul_scalar_(1.0 / gathered.tokens as f64)?;
         }
-        for piece in self.pieces(batch)? {
-            sum += self.add_gradients(&piece, scale, &mut gradients)?;
-        }
-        Ok((sum * scale, gradients))
+        Ok((loss, gathered.gradients))
     }
 
-    /// Adds the gradients of `scale` times the summed loss of one micro-batch, and returns that sum.
-    fn add_gradients(
-        &self,
-        piece: &TokenBatch,
-        scale: f64,
-        gradients: &mut BTreeMap<String, Tensor>,
-    ) -> Result<f64, ModelError> {
-        let (inputs, targets) = shifted(&self.ids(piece)?)?;
-        let embedded = self.llama.embed(&inputs)?.f_set_requires_grad(true)?; // [B, T, H], where autograd starts
-        let hidden = self.llama.body(&embedded)?; // [B·T, H], where it ends
-        let head = self.llama.head();
-        let head_name = if self.llama.config().tie_word_embeddings { llama::EMBEDDING } else { llama::HEAD };
-        let Some(head_grad) = gradients.get_mut(head_name) else { unreachable!("both tables have gradients") };
-        let (sum, hidden_grad) = self.loss.sum_and_gradients(&hidden.f_detach()?, head, &targets, scale, head_grad)?;
-
-        // A sum whose gradient to `hidden` is exactly `hidden_grad` carries it into the blocks.
-        let surrogate = hidden.f_mul(&hidden_grad)?.f_sum(Kind::Float)?;
-        let blocks = || self.llama.weights().iter().filter(|(name, _)| !llama::is_table(name));
-        let leaves: Vec<&Tensor> = std::iter::once(&embedded).chain(blocks().map(|(_, weight)| weight)).collect();
-        let mut grads = Tensor::f_run_backward(&[&surrogate], &leaves, false, false)?.into_iter();
-        tch::no_grad(|| {
-            let h = self.llama.config().hidden_size as i64;
-            if let (Some(embedded_grad), Some(table)) = (grads.next(), gradients.get_mut(llama::EMBEDDING)) {
-                let _ = table.f_index_add_(0, &inputs.f_reshape([-1])?, &embedded_grad.f_reshape([-1, h])?)?;
-            }
-            for ((name, _), grad) in blocks().zip(grads) {
-                match gradients.get_mut(name) {
-                    Some(sum) => drop(sum.f_add_(&grad)?),
-                    None => drop(gradients.insert(name.clone(), grad)),
-                }
-            }
-            Ok(sum)
-        })
-    }
-
-    /// The batch in micro-batches.
-    fn pieces(&self, batch: &TokenBatch) -> Result<impl Iterator<Item = TokenBatch>, ModelError> {
-        if batch.is_empty() {
-            return Err(ModelError::Batch("nothing to predict: two tokens are the least".into()));
-        }
-        Ok(batch.chunks(self.options.micro_batch.max(1)))
+    /// Adds the gradients of the batch's summed loss to those gathered, and returns its mean.
+    fn gather(&mut self, batch: &TokenBatch) -> Result<f64, ModelError> {
+        let work = |learner: &mut Self, micro: &Micro| {
+            let Self { llama, loss, options, gathered, .. } = learner;
+            Ok(gradients::add(llama, loss, micro, 1.0, options.checkpointing, &mut gathered.gradients)?)
+        };
+        // What earlier calls gathered is lost with it: it cannot be told apart.
+        let sum = self.in_pieces(batch, work, |learner| learner.gathered = Gathered::default())?;
+        self.gathered.tokens += batch.targets();
+        Ok(sum / batch.targets() as f64)
     }
 
     fn step(&mut self, batch: &TokenBatch) -> Result<StepReport, ModelError> {
-        let (loss, mut gradients) = self.gradients(batch)?;
-        let norm = adamw::norm(&gradients)?;
-        for (what, value) in [("loss", loss), ("gradient norm", norm)] {
-            if !value.is_finite() {
-                return Err(ModelError::NonFinite { what, value });
-            }
+        let outcome = self.gather(batch).and_then(|loss| self.apply(loss));
+        if outcome.is_err() {
+            self.gathered = Gathered::default();
+        }
+        outcome.map(|loss| StepReport { loss, tokens: batch.targets() })
+    }
+
+    /// Moves the weights if enough is gathered; hands the loss through.
+    fn apply(&mut self, loss: f64) -> Result<f64, ModelError> {
+        if !loss.is_finite() {
+            return Err(ModelError::NonFinite { what: "loss", value: loss });
+        }
+        if self.gathered.tokens < self.options.batch_tokens {
+            return Ok(loss);
+        }
+        let mut gathered = std::mem::take(&mut self.gathered);
+        let mean = 1.0 / gathered.tokens as f64;
+        let norm = optimizer::norm(&gathered.gradients)? * mean;
+        if !norm.is_finite() {
+            return Err(ModelError::NonFinite { what: "gradient norm", value: norm });
         }
         let clip = if self.options.clip > 0.0 { (self.options.clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
         self.steps += 1;
-        let warm = self.steps as f64 / f64::from(self.options.warmup_steps.max(1));
-        let lr = self.options.lr * warm.min(1.0);
-        self.adamw.step(&mut self.moments, self.llama.weights_mut(), &mut gradients, lr, clip)?;
-        Ok(StepReport { loss, tokens: batch.targets() })
+        let lr = self.options.lr * schedule::share(self.steps, self.options.warmup_steps, self.options.decay);
+        self.optimizer.step(self.llama.weights_mut(), &mut gathered.gradients, lr, mean * clip)?;
+        Ok(loss)
     }
 }
 
@@ -209,6 +242,16 @@ impl Learner for LlamaLearner {
 
     fn load(&mut self, params: &Params) -> Result<(), PortError> {
         Ok(self.set_weights(params)?)
+    }
+
+    fn load_sum(&mut self, base: &Params, delta: &Params, scale: f32) -> Result<(), PortError> {
+        let spec = self.llama.config().spec();
+        check_spec(&spec, base)?;
+        check_spec(&spec, delta)?;
+        self.forget();
+        let on_device = !self.options.offload_base;
+        let sum = self.bench.load_sum(self.llama.weights_mut(), base, delta, scale, on_device);
+        Ok(sum.map_err(ModelError::from)?)
     }
 
     fn params(&self) -> Result<Params, PortError> {
@@ -232,14 +275,10 @@ impl Learner for LlamaLearner {
     }
 
     fn reset_optimizer(&mut self) {
-        self.moments = Moments::default();
+        if self.options.optimizer_state != OptimizerState::Keep {
+            self.optimizer.reset();
+        }
     }
-}
-
-/// `[B, T + 1]` ids → inputs `[B, T]` and the tokens that follow them `[B·T]`.
-fn shifted(ids: &Tensor) -> Result<(Tensor, Tensor), ModelError> {
-    let t = ids.size2()?.1 - 1;
-    Ok((ids.f_narrow(1, 0, t)?, ids.f_narrow(1, 1, t)?.f_reshape([-1])?))
 }
 
 /// Refuses weights of other names or shapes, naming the first that differs.

@@ -10,9 +10,13 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::config::LlamaConfig;
+use crate::kernels;
+use crate::rope::{self, Angles};
 
 /// Name of the embedding, which is also the head where the two are tied.
 pub const EMBEDDING: &str = "model.embed_tokens.weight";
+/// Name of the last norm's weight.
+pub const NORM: &str = "model.norm.weight";
 /// Name of a head of its own.
 pub const HEAD: &str = "lm_head.weight";
 
@@ -23,6 +27,8 @@ pub const HEAD: &str = "lm_head.weight";
 pub struct Llama {
     config: LlamaConfig,
     weights: BTreeMap<String, Tensor>,
+    frequencies: Tensor,
+    products: Kind,
 }
 
 impl Llama {
@@ -35,7 +41,18 @@ impl Llama {
             let weight = weight.f_set_requires_grad(!is_table(&name))?;
             weights.insert(name, weight);
         }
-        Ok(Self { config, weights })
+        let frequencies = rope::frequencies(&config, device)?;
+        Ok(Self { config, weights, frequencies, products: Kind::Float })
+    }
+
+    /// In which kind of number matrices are multiplied: f32, or bf16 with all else in f32, as Hugging Face under autocast.
+    pub fn set_products(&mut self, kind: Kind) {
+        self.products = kind;
+    }
+
+    /// In which kind of number matrices are multiplied.
+    pub fn products(&self) -> Kind {
+        self.products
     }
 
     /// What the model is.
@@ -70,87 +87,77 @@ impl Llama {
 
     /// Embedded tokens `[B, T, H]` → what the head reads `[B·T, H]`.
     pub fn body(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        let (_, t, h) = x.size3()?;
-        let rope = self.rope(t)?;
+        let angles = self.angles(x)?;
         let mut x = x.shallow_clone();
         for block in 0..self.config.num_hidden_layers {
-            let name = |part: &str| format!("model.layers.{block}.{part}");
-            let attended = self.attention(&self.norm(&x, &name("input_layernorm"))?, &rope, block)?;
-            x = x.f_add(&attended)?;
-            let fed = self.feed_forward(&self.norm(&x, &name("post_attention_layernorm"))?, block)?;
-            x = x.f_add(&fed)?;
+            x = self.block(&x, &angles, block)?;
         }
-        self.norm(&x, "model.norm")?.f_reshape([-1, h])
+        self.finish(&x)
+    }
+
+    /// Rotary angles for sequences as long as those of `x` `[B, T, H]`.
+    pub fn angles(&self, x: &Tensor) -> Result<Angles, TchError> {
+        Angles::new(&self.frequencies, x.size3()?.1)
+    }
+
+    /// One block, `[B, T, H]` → `[B, T, H]`.
+    pub fn block(&self, x: &Tensor, angles: &Angles, block: usize) -> Result<Tensor, TchError> {
+        let name = |part: &str| format!("model.layers.{block}.{part}.weight");
+        let attended = self.attention(&self.norm(x, &name("input_layernorm"))?, angles, block)?;
+        let x = x.f_add(&attended)?;
+        let fed = self.feed_forward(&self.norm(&x, &name("post_attention_layernorm"))?, block)?;
+        x.f_add(&fed)
+    }
+
+    /// Names of one block's weights begin with this.
+    pub fn block_prefix(block: usize) -> String {
+        format!("model.layers.{block}.")
+    }
+
+    /// After the last block: `[B, T, H]` → `[B·T, H]`.
+    pub fn finish(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        self.norm(x, NORM)?.f_reshape([-1, self.config.hidden_size as i64])
     }
 
     /// `x / sqrt(mean(x²) + eps) · weight` over the last side.
     fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor, TchError> {
-        let weight = self.weight(name);
-        x.f_rms_norm(weight.size(), Some(weight), self.config.rms_norm_eps)
+        kernels::rms_norm(x, &self.weights[name], self.config.rms_norm_eps)
     }
 
     /// Each token looks at itself and those before it.
-    fn attention(&self, x: &Tensor, rope: &Rope, block: usize) -> Result<Tensor, TchError> {
+    fn attention(&self, x: &Tensor, angles: &Angles, block: usize) -> Result<Tensor, TchError> {
         let (b, t, _) = x.size3()?;
         let d = self.config.head_dim() as i64;
         let project = |part: &str| self.linear(x, &format!("model.layers.{block}.self_attn.{part}"));
-        let split = |x: Tensor| x.f_reshape([b, t, -1, d])?.f_transpose(1, 2); // [B, T, N·D] → [B, N, T, D]
-        let q = rope.turn(&split(project("q_proj")?)?)?; // [B, N, T, D]
-        let k = rope.turn(&split(project("k_proj")?)?)?; // [B, K, T, D]
-        let v = split(project("v_proj")?)?; // [B, K, T, D]
-        let grouped = self.config.kv_heads() != self.config.num_attention_heads;
-        let causal = true;
-        let y = Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, causal, None, grouped)?;
-        let y = y.f_transpose(1, 2)?.f_reshape([b, t, -1])?; // [B, N, T, D] → [B, T, N·D]
-        self.linear(&y, &format!("model.layers.{block}.self_attn.o_proj"))
+        let split = |x: &Tensor| x.f_reshape([b, t, -1, d]); // [B, T, N·D] → [B, T, N, D]
+        let turn = |x: &Tensor| kernels::rope(x, &angles.cos, &angles.sin);
+        let q = turn(&split(&project("q_proj")?)?)?; // [B, T, N, D]
+        let k = turn(&split(&project("k_proj")?)?)?; // [B, T, K, D]
+        let v = split(&project("v_proj")?)?; // [B, T, K, D]
+        let y = kernels::attention(&q, &k, &v)?; // [B, T, N, D]
+        self.linear(&y.f_reshape([b, t, -1])?, &format!("model.layers.{block}.self_attn.o_proj"))
     }
 
     /// SwiGLU: `down(silu(gate(x)) · up(x))`.
     fn feed_forward(&self, x: &Tensor, block: usize) -> Result<Tensor, TchError> {
         let part = |x: &Tensor, part: &str| self.linear(x, &format!("model.layers.{block}.mlp.{part}"));
-        let gate = part(x, "gate_proj")?.f_silu()?; // [B, T, F]
-        let up = part(x, "up_proj")?; // [B, T, F]
-        part(&gate.f_mul(&up)?, "down_proj")
+        let (gate, up) = (part(x, "gate_proj")?, part(x, "up_proj")?); // [B, T, F]
+        part(&kernels::swiglu(&gate, &up)?, "down_proj")
     }
 
-    /// `x · weightᵀ`: a weight of `[out, in]` takes `[.., in]` to `[.., out]`.
+    /// `x · weightᵀ + bias`: a weight of `[out, in]` takes `[.., in]` to `[.., out]`.
     fn linear(&self, x: &Tensor, name: &str) -> Result<Tensor, TchError> {
-        x.f_linear(self.weight(name), None::<Tensor>)
-    }
-
-    fn weight(&self, name: &str) -> &Tensor {
-        &self.weights[&format!("{name}.weight")]
-    }
-
-    /// Angles of positions `0..t`, computed in f32 step by step as Hugging Face does, so that long sequences agree too.
-    fn rope(&self, t: i64) -> Result<Rope, TchError> {
-        let d = self.config.head_dim() as i64;
-        let float = (Kind::Float, self.device());
-        let exponents = Tensor::f_arange_start_step(0, d, 2, float)?.f_div_scalar(d)?;
-        let frequencies = Tensor::f_pow_scalar(self.config.rope_theta, &exponents)?.f_reciprocal()?; // [D/2]
-        let angles = Tensor::f_arange(t, float)?.f_outer(&frequencies)?; // [T, D/2]
-        Ok(Rope { cos: angles.f_cos()?, sin: angles.f_sin()? })
+        let weight = &self.weights[&format!("{name}.weight")];
+        let bias = self.weights.get(&format!("{name}.bias"));
+        if self.products == Kind::Float {
+            return x.f_linear(weight, bias);
+        }
+        let cast = |tensor: &Tensor| tensor.f_to_kind(self.products);
+        cast(x)?.f_linear(&cast(weight)?, bias.map(cast).transpose()?)
     }
 }
 
 /// Whether a tensor is one of the two tables of V rows.
 pub fn is_table(name: &str) -> bool {
     name == EMBEDDING || name == HEAD
-}
-
-/// Rotary positions: cosine and sine of each position's angles, `[T, D/2]`.
-struct Rope {
-    cos: Tensor,
-    sin: Tensor,
-}
-
-impl Rope {
-    /// Turns the pairs (i, i + D/2) of `[B, N, T, D]`; Hugging Face's `rotate_half` convention.
-    fn turn(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        let halves = x.f_chunk(2, -1)?; // twice [B, N, T, D/2]
-        let (a, b) = (&halves[0], &halves[1]);
-        let first = a.f_mul(&self.cos)?.f_sub(&b.f_mul(&self.sin)?)?;
-        let second = b.f_mul(&self.cos)?.f_add(&a.f_mul(&self.sin)?)?;
-        Tensor::f_cat(&[first, second], -1)
-    }
 }

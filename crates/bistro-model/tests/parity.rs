@@ -7,12 +7,24 @@ use std::collections::BTreeMap;
 use bistro_core::params::{Params, Tensor};
 use bistro_core::ports::Learner;
 use bistro_core::tokens::TokenBatch;
+use bistro_model::options::OptimizerKind;
 use bistro_model::tch::{Device, Tensor as TorchTensor};
 use bistro_model::{LlamaConfig, LlamaLearner, TrainOptions};
 use serde_json::Value;
 
-const OPTIONS: TrainOptions =
-    TrainOptions { lr: 1e-2, warmup_steps: 0, weight_decay: 0.1, clip: 1.0, threads: Some(1), micro_batch: 2 };
+fn options(optimizer: OptimizerKind) -> TrainOptions {
+    let (lr, weight_decay) = if optimizer == OptimizerKind::AdamW { (1e-2, 0.1) } else { (1e-1, 0.0) };
+    let warmup_steps = 0;
+    TrainOptions {
+        optimizer,
+        lr,
+        warmup_steps,
+        weight_decay,
+        threads: Some(1),
+        micro_batch: 2,
+        ..TrainOptions::default()
+    }
+}
 
 struct Reference {
     answers: Value,
@@ -21,34 +33,41 @@ struct Reference {
 }
 
 impl Reference {
-    fn new(text: &str) -> Self {
+    fn new(text: &str, optimizer: OptimizerKind) -> Self {
         let answers: Value = serde_json::from_str(text).unwrap();
         let config = LlamaConfig::from_json(&answers["config"].to_string()).unwrap();
         let mut params = Params::default();
         for (k, (name, shape)) in config.spec().tensors.into_iter().enumerate() {
-            let base = if shape.len() == 1 { 1.0 } else { 0.0 };
+            let base = if name.contains("norm") { 1.0 } else { 0.0 };
             let value = |i: usize| ((0.37 * i as f64 + k as f64).sin() * 0.1 + base) as f32;
             let data = (0..shape.iter().product()).map(value).collect();
             params.tensors.insert(name, Tensor::new(shape, data));
         }
         let ids = answers["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
         let batch = TokenBatch { seq: answers["seq"].as_u64().unwrap() as usize, ids };
-        let learner = LlamaLearner::from_params(config, &params, Device::Cpu, OPTIONS).unwrap();
+        let learner = LlamaLearner::from_params(config, &params, Device::Cpu, options(optimizer)).unwrap();
         Self { answers, batch, learner }
     }
 
-    fn losses(&self) -> Vec<f64> {
-        self.answers["losses"].as_array().unwrap().iter().map(|loss| loss.as_f64().unwrap()).collect()
+    fn losses(&self, of: &str) -> Vec<f64> {
+        self.answers[of].as_array().unwrap().iter().map(|loss| loss.as_f64().unwrap()).collect()
     }
 }
 
-fn both() -> [Reference; 2] {
-    [Reference::new(include_str!("reference/tied.json")), Reference::new(include_str!("reference/grouped.json"))]
+const ANSWERS: [&str; 4] = [
+    include_str!("reference/tied.json"),
+    include_str!("reference/grouped.json"),
+    include_str!("reference/llama3.json"),
+    include_str!("reference/biased.json"),
+];
+
+fn all() -> [Reference; 4] {
+    ANSWERS.map(|text| Reference::new(text, OptimizerKind::AdamW))
 }
 
 #[test]
 fn logits_are_those_of_transformers() {
-    for reference in both() {
+    for reference in all() {
         let (rows, seq) = (reference.batch.rows() as i64, reference.batch.seq as i64);
         let ids: Vec<i64> = reference.batch.ids.iter().map(|id| i64::from(*id)).collect();
         let ids = TorchTensor::from_slice(&ids).reshape([rows, seq]);
@@ -65,8 +84,8 @@ fn logits_are_those_of_transformers() {
 
 #[test]
 fn losses_of_four_training_steps_are_those_of_transformers() {
-    for mut reference in both() {
-        let wanted = reference.losses();
+    for mut reference in all() {
+        let wanted = reference.losses("losses");
         let loss = reference.learner.loss(&reference.batch).unwrap();
         assert!((loss - wanted[0]).abs() < 1e-5, "evaluation: {loss}, transformers says {}", wanted[0]);
         for (step, wanted) in wanted.iter().enumerate() {
@@ -78,7 +97,7 @@ fn losses_of_four_training_steps_are_those_of_transformers() {
 
 #[test]
 fn gradients_are_those_of_transformers() {
-    for reference in both() {
+    for mut reference in all() {
         let (_, gradients) = reference.learner.gradients(&reference.batch).unwrap();
         let wanted: BTreeMap<String, f64> =
             serde_json::from_value(reference.answers["gradient_norms"].clone()).unwrap();
@@ -86,6 +105,17 @@ fn gradients_are_those_of_transformers() {
         for (name, wanted) in wanted {
             let got = gradients[&name].norm().double_value(&[]);
             assert!((got - wanted).abs() < 1e-4 * wanted.max(1e-2), "{name}: {got}, transformers says {wanted}");
+        }
+    }
+}
+
+#[test]
+fn losses_of_four_adafactor_steps_are_those_of_transformers() {
+    for text in ANSWERS {
+        let mut reference = Reference::new(text, OptimizerKind::Adafactor);
+        for (step, wanted) in reference.losses("adafactor_losses").iter().enumerate() {
+            let got = reference.learner.train_step(&reference.batch).unwrap().loss;
+            assert!((got - wanted).abs() < 1e-4, "step {step}: {got}, transformers says {wanted}");
         }
     }
 }

@@ -91,7 +91,7 @@ impl Trial<'_> {
         let mut candidates = Vec::new();
         let mut on_device = None;
         for scale in rules.scales() {
-            learner.load(&self.master.params.plus_scaled(&delta.params, *scale))?;
+            learner.load_sum(&self.master.params, &delta.params, *scale)?;
             on_device = Some(*scale);
             let loss = learner.loss(global)?;
             if loss.is_finite() {
@@ -100,7 +100,7 @@ impl Trial<'_> {
         }
         let Some(best) = best(&candidates) else { return Ok(None) };
         if on_device != Some(best.scale) {
-            learner.load(&self.master.params.plus_scaled(&delta.params, best.scale))?;
+            learner.load_sum(&self.master.params, &delta.params, best.scale)?;
         }
         let local_loss = learner.loss(local)?;
         Ok(local_loss.is_finite().then_some((local_loss, master_loss, candidates)))
