@@ -5,12 +5,14 @@ use std::time::Duration;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
+use aws_sdk_s3::Client;
 pub use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextMut;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, ConfigBag, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    RuntimeComponents, SharedHttpClient,
+    RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::SdkBody;
@@ -66,16 +68,23 @@ impl S3Config {
             // A bucket name can ask for another protocol by its suffix; a stranger's must not.
             .disable_s3_express_session_auth(true)
             .disable_multi_region_access_points(true);
+        // What is read is checked by signature or BLAKE3 hash; S3's checksums do not cover pieces of an object.
+        let builder = builder.response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         let Some(endpoint) = &self.endpoint_url else {
             return builder.force_path_style(self.path_style.unwrap_or(false));
         };
-        // What is not AWS often knows neither the newer checksums nor host names that start with the bucket; integrity is
-        // ours to check anyway, by BLAKE3.
+        // What is not AWS often knows neither the newer checksums nor host names that start with the bucket. What is written
+        // is still covered by the SHA-256 in the request's signature.
         builder
             .endpoint_url(endpoint)
             .force_path_style(self.path_style.unwrap_or(true))
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+    }
+
+    /// A client of `region` without credentials, which therefore asks nobody for any, and without retries.
+    pub(crate) fn anonymous(&self, http: &SharedHttpClient, region: &str) -> Client {
+        let config = self.builder(http, region).allow_no_auth().retry_config(RetryConfig::disabled());
+        Client::from_conf(config.stalled_stream_protection(StalledStreamProtectionConfig::disabled()).build())
     }
 }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use bistro_core::ids::Hash;
 use bistro_core::ports::{BucketAddress, PortError, Retry};
 
 /// What was being done to which object, as messages name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// `reading`, `writing`, `listing`, `deleting`.
+    /// `reading`, `writing`, `listing`, `deleting`, `setting`, `trying`.
     pub verb: &'static str,
     /// The bucket.
     pub bucket: BucketAddress,
@@ -38,6 +39,16 @@ impl Place {
     /// While listing the names under a prefix.
     pub fn listing(bucket: &BucketAddress, prefix: &str) -> Self {
         Self::new("listing", bucket, prefix)
+    }
+
+    /// While setting the bucket's policy.
+    pub(crate) fn setting_policy(bucket: &BucketAddress) -> Self {
+        Self::new("setting", bucket, "policy")
+    }
+
+    /// While trying what should be refused.
+    pub(crate) fn trying(bucket: &BucketAddress, key: &str) -> Self {
+        Self::new("trying", bucket, key)
     }
 
     /// While deleting an object.
@@ -143,8 +154,29 @@ pub enum StorageError {
         /// What the connection said.
         why: String,
     },
+    /// The bytes are not those of the hash that was asked for: damaged, replaced, or never the right ones.
+    #[error("{at}: its hash is {found}, another than asked for. It is not used; its owner must write it anew")]
+    WrongHash {
+        /// Where.
+        at: Place,
+        /// The hash of what came.
+        found: Hash,
+    },
+    /// Another object came under the name while the pieces of the first were read.
+    #[error("{0}: the object was replaced while it was read")]
+    Changed(Place),
+    /// The server received other bytes than were sent.
+    #[error(
+        "{at}: the server received damaged bytes ({code}). If that repeats, suspect the network's hardware or a proxy"
+    )]
+    Damaged {
+        /// Where.
+        at: Place,
+        /// The server's code: `BadDigest`, `XAmzContentSHA256Mismatch`.
+        code: String,
+    },
     /// The clocks of this machine and of the server differ by more than signatures allow (15 minutes).
-    #[error("{0}: this machine's clock differs too much from the server's. Set it right (NTP)")]
+    #[error("{0}: this machine's clock differs too much from the server's. Set it right (`timedatectl set-ntp true`)")]
     ClockSkew(Place),
     /// No connection, or it broke before an answer.
     #[error("{at}: the server cannot be reached ({why}). Check the network and AWS_ENDPOINT_URL")]
@@ -200,6 +232,9 @@ impl StorageError {
             Self::TooSlow { .. } => "TooSlow",
             Self::Deadline { .. } => "Deadline",
             Self::Truncated { .. } => "Truncated",
+            Self::WrongHash { .. } => "WrongHash",
+            Self::Changed(_) => "Changed",
+            Self::Damaged { .. } => "Damaged",
             Self::ClockSkew(_) => "ClockSkew",
             Self::Unreachable { .. } => "Unreachable",
             Self::Server { .. } => "Server",
@@ -212,9 +247,12 @@ impl StorageError {
     /// stays.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::TooSlow { .. } | Self::Deadline { .. } | Self::Truncated { .. } | Self::Unreachable { .. } => {
-                Retry::Soon
-            }
+            Self::TooSlow { .. }
+            | Self::Deadline { .. }
+            | Self::Truncated { .. }
+            | Self::Unreachable { .. }
+            | Self::Changed(_)
+            | Self::Damaged { .. } => Retry::Soon,
             Self::Server { status, .. } if *status >= 500 || matches!(status, 408 | 409 | 429) => Retry::Soon,
             _ => Retry::Never,
         }
@@ -272,6 +310,10 @@ fn answered(at: &Place, status: u16, code: &str, wanted: Option<String>) -> Stor
     match (status, code) {
         (_, "NoSuchBucket") => StorageError::NoSuchBucket(at),
         (_, "RequestTimeTooSkewed") => StorageError::ClockSkew(at),
+        (_, "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch") => {
+            StorageError::Damaged { at, code: code.to_owned() }
+        }
+        (412, _) if at.verb == "reading" => StorageError::Changed(at),
         (
             _,
             "PermanentRedirect"
@@ -305,6 +347,9 @@ fn without_answer<E: Error + 'static>(at: &Place, error: &SdkError<E>) -> Storag
     while let Some(current) = cause {
         if current.is::<CredentialsError>() {
             return StorageError::NoCredentials { at, why: tidy(&innermost(current)) };
+        }
+        if current.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return StorageError::Malformed { at, why: tidy(&current.to_string()) };
         }
         cause = current.source();
     }

@@ -9,20 +9,27 @@
 //! - [`config`]: where buckets are; the AWS clients, built the same way for both ports.
 //! - [`own`]: one's own bucket ([`S3OwnBucket`]), with `multipart` for large objects.
 //! - [`public`]: others' buckets ([`S3PublicBuckets`]).
-//! - `body`: reads a response within [`bistro_core::ports::ReadLimits`].
+//! - `download`: reads an object, large ones in pieces at the same time; `pace` keeps it within
+//!   [`bistro_core::ports::ReadLimits`], `hashing` takes its hash on the way.
+//! - `pointers`: remembers small objects by tag, so that one that did not change costs no body.
+//! - [`check`]: proves what a bucket lets its owner and the public do.
 //! - [`error`]: the named outcomes, and what the AWS SDK's errors mean.
 //! - [`fake`]: buckets in memory ([`FakeBuckets`]) for tests of the loops.
 //! - [`conformance`]: what every pair of implementations must do.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod body;
+pub mod check;
 pub mod config;
 pub mod conformance;
+mod download;
 pub mod error;
 pub mod fake;
+mod hashing;
 mod multipart;
 pub mod own;
+mod pace;
+mod pointers;
 pub mod public;
 
 pub use config::{Credentials, S3Config};

@@ -15,18 +15,21 @@ use crate::own::S3OwnBucket;
 /// Bytes of a part; what is not longer goes up whole.
 pub(crate) const PART: u64 = 16 << 20;
 
+/// S3's own least size of a part.
+pub(crate) const LEAST: u64 = 5 << 20;
+
 /// Parts in flight at a time.
 const PARALLEL: usize = 4;
 
-/// Stores `body` in parts.
-pub(crate) async fn put(own: &S3OwnBucket, at: &Place, body: &Bytes, mode: Put) -> Result<(), StorageError> {
+/// Stores `body` in parts of `part` bytes.
+pub(crate) async fn put(own: &S3OwnBucket, at: &Place, body: &Bytes, mode: Put, part: u64) -> Result<(), StorageError> {
     let length = body.len() as u64;
     // Asked first, so that a restart does not send a gigabyte only to hear that it is there.
     if mode == Put::Immutable && own.length(at).await?.is_some() {
         return own.expect_length(at, length).await;
     }
     let upload = Upload::begin(&own.client, at).await?;
-    let outcome = upload.send(body, mode).await;
+    let outcome = upload.send(body, mode, part as usize).await;
     match outcome {
         Ok(()) => {
             upload.forget();
@@ -42,6 +45,13 @@ pub(crate) async fn put(own: &S3OwnBucket, at: &Place, body: &Bytes, mode: Put) 
             }
         }
     }
+}
+
+/// Begins an upload and takes it back: whether both are allowed.
+pub(crate) async fn begin_and_abort(own: &S3OwnBucket, at: &Place) -> Result<(), StorageError> {
+    let mut upload = Upload::begin(&own.client, at).await?;
+    upload.open = false;
+    take_back(&own.client, at, &upload.id).await
 }
 
 /// Why a call of an upload failed.
@@ -64,10 +74,10 @@ impl Upload {
         Ok(Self { client: client.clone(), at: at.clone(), id, open: true })
     }
 
-    async fn send(&self, body: &Bytes, mode: Put) -> Result<(), Failed> {
-        let starts = (0..body.len()).step_by(PART as usize);
+    async fn send(&self, body: &Bytes, mode: Put, part: usize) -> Result<(), Failed> {
+        let starts = (0..body.len()).step_by(part);
         let parts = starts.zip(1..).map(|(start, number)| {
-            let end = body.len().min(start + PART as usize);
+            let end = body.len().min(start + part);
             self.part(number, body.slice(start..end))
         });
         let parts: Vec<_> = stream::iter(parts).buffered(PARALLEL).try_collect().await?;
@@ -99,22 +109,25 @@ impl Upload {
 
     async fn abort(mut self) {
         self.open = false;
-        take_back(self.client.clone(), self.at.clone(), self.id.clone()).await;
+        take_back_or_warn(self.client.clone(), self.at.clone(), self.id.clone()).await;
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
         if let (true, Ok(runtime)) = (self.open, Handle::try_current()) {
-            runtime.spawn(take_back(self.client.clone(), self.at.clone(), self.id.clone()));
+            runtime.spawn(take_back_or_warn(self.client.clone(), self.at.clone(), self.id.clone()));
         }
     }
 }
 
-async fn take_back(client: Client, at: Place, id: String) {
+async fn take_back(client: &Client, at: &Place, id: &str) -> Result<(), StorageError> {
     let request = client.abort_multipart_upload().bucket(&at.bucket.name).key(&at.key).upload_id(id);
-    if let Err(error) = request.send().await {
-        let error = refusal(&at, &error).error;
+    request.send().await.map(|_| ()).map_err(|error| refusal(at, &error).error)
+}
+
+async fn take_back_or_warn(client: Client, at: Place, id: String) {
+    if let Err(error) = take_back(&client, &at, &id).await {
         tracing::warn!(%error, "parts of an unfinished upload stay in the bucket: let a lifecycle rule remove them");
     }
 }

@@ -11,12 +11,13 @@ use aws_sdk_s3::config::{Region, SharedCredentialsProvider};
 use aws_sdk_s3::primitives::ByteStream;
 use bistro_core::ports::{BucketAddress, OwnBucket, PortError, Put, ReadLimits};
 use bytes::Bytes;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::body::{GRACE, Reading};
 use crate::config::{S3Config, behavior, https};
+use crate::download::{Download, Found};
 use crate::error::{Place, StorageError, refusal};
 use crate::multipart;
+use crate::pace::{GRACE, Pace};
 
 /// Names that a listing returns at most.
 pub const LIST_MAX: usize = 10_000;
@@ -47,6 +48,13 @@ impl S3OwnBucket {
         let mut builder = config.builder(&http, &region).retry_config(RetryConfig::standard().with_max_attempts(3));
         builder.set_credentials_provider(provider);
         Self { client: Client::from_conf(builder.build()), address }
+    }
+
+    /// Replaces the bucket's policy, for which keys need more rights than the program otherwise does.
+    pub async fn set_policy(&self, policy: &str) -> Result<(), PortError> {
+        let at = Place::setting_policy(&self.address);
+        let request = Box::pin(self.client.put_bucket_policy().bucket(&self.address.name).policy(policy).send());
+        within(&at, 0, async { request.await.map(|_| ()).map_err(|error| refusal(&at, &error).error) }).await
     }
 
     async fn put_whole(&self, at: &Place, body: Bytes, mode: Put) -> Result<(), StorageError> {
@@ -132,7 +140,7 @@ impl OwnBucket for S3OwnBucket {
         let length = body.len() as u64;
         within(&at, length, async {
             if length > multipart::PART {
-                multipart::put(self, &at, &body, mode).await
+                multipart::put(self, &at, &body, mode, multipart::PART).await
             } else {
                 self.put_whole(&at, body, mode).await
             }
@@ -145,10 +153,12 @@ impl OwnBucket for S3OwnBucket {
         let deadline = patience(max_bytes);
         // One's own server may be slow, but not stand still.
         let limits = ReadLimits { max_bytes, deadline, min_bytes_per_second: SLOWEST / 8 };
-        let request = Box::pin(self.client.get_object().bucket(&self.address.name).key(key).send());
         // Ten times a stranger's grace: the retries of the SDK need room.
-        let until = Instant::now() + deadline;
-        Ok(Reading::new(&at, limits, GRACE * 10, until).run(request).await?)
+        let pace = Pace::start(&at, limits, GRACE * 10);
+        match Box::pin(Download { client: &self.client, pace, hash: None }.run(None)).await? {
+            Found::Object(bytes, _) => Ok(Some(bytes)),
+            Found::Nothing | Found::Unchanged => Ok(None),
+        }
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
@@ -177,6 +187,6 @@ mod tests {
     fn patience_grows_with_the_size_and_never_overflows() {
         assert_eq!(patience(0), Duration::from_mins(1));
         assert_eq!(patience(830_000_000), Duration::from_secs(60 + 6332));
-        assert!(Instant::now().checked_add(patience(u64::MAX / 2)).is_some());
+        assert!(tokio::time::Instant::now().checked_add(patience(u64::MAX / 2)).is_some());
     }
 }

@@ -6,7 +6,8 @@
 //! said about it (length, time, ETag) is taken from the one open descriptor that its bytes are read from, and it comes into
 //! being by one rename: no reader ever sees half of it, nor parts of two.
 //!
-//! Whoever has no keys may read objects by name, and nothing else. Each account writes its own bucket, and nothing else.
+//! Whoever has no keys may read objects under `bistro/v1/` by name, and nothing else, unless a bucket's [`PublicAccess`] says
+//! otherwise. Each account writes its own bucket, and nothing else.
 //!
 //! What real S3 has beyond what buckets of this network need is refused as not implemented: buckets made by request, copies,
 //! versions, user metadata, policies. A key cannot at once be an object and the folder of another.
@@ -39,6 +40,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use access::Accounts;
+pub use access::PublicAccess;
 use service::Operations;
 use store::Store;
 
@@ -100,6 +102,11 @@ impl LocalS3 {
         self.store.create_bucket(bucket)?;
         self.accounts.insert(access_key, secret_key, bucket);
         Ok(())
+    }
+
+    /// Lets strangers do in `bucket` what `access` says, from now on.
+    pub fn set_public_access(&self, bucket: &str, access: PublicAccess) {
+        self.accounts.set_public(bucket, access);
     }
 
     /// Takes no more connections, lets requests under way end (5 seconds), and stops.
