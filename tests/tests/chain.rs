@@ -6,9 +6,8 @@ use std::time::Duration;
 use bistro_chain::{ChainError, Deadlines, Keypair, Network, SubtensorChain};
 use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
 use bistro_core::ports::{Chain, PortError, Retry};
+use bistro_localnet::chain::faults::gate::Gate;
 use bistro_localnet::chain::{GenesisNeuron, LocalChain, LocalChainConfig, TAO, runtime};
-
-use proxy::Proxy;
 
 const NETUID: NetUid = NetUid(1);
 /// A clock that never ticks in a test: blocks come from transactions and [`LocalChain::seal`] only.
@@ -28,6 +27,8 @@ fn config() -> LocalChainConfig {
     LocalChainConfig {
         block_time: NEVER,
         seal_on_transaction: true,
+        // Nobody makes the later blocks that finality would wait for.
+        finality_lag: 0,
         max_validators: 2,
         neurons: vec![neuron("Validator", 500 * TAO), neuron("Miner", 0), neuron("Second", 900 * TAO)],
         ..LocalChainConfig::default()
@@ -49,12 +50,23 @@ async fn client_at(url: &str, name: &str) -> SubtensorChain {
         inclusion: Some(Duration::from_secs(10)),
         patience: Some(Duration::from_secs(10)),
         search: Some(Duration::from_secs(10)),
+        ..Deadlines::default()
     };
     SubtensorChain::connect_with(&Network::at(url), NETUID, Some(key(name)), deadlines).await.unwrap()
 }
 
 async fn client(local: &LocalChain, name: &str) -> SubtensorChain {
     client_at(&local.url(), name).await
+}
+
+/// A way to the chain that can be broken.
+async fn gate_to(local: &LocalChain) -> Gate {
+    let node = local.url().trim_start_matches("ws://").parse().unwrap();
+    Gate::open_at(([127, 0, 0, 1], 0).into(), node).await.unwrap()
+}
+
+fn url(gate: &Gate) -> String {
+    format!("ws://{}", gate.address())
 }
 
 /// How many transactions of this key are in blocks.
@@ -84,17 +96,41 @@ async fn the_metagraph_is_the_chains() {
 }
 
 #[tokio::test]
-async fn a_full_subnet_is_read() {
-    let neurons = (0..256_u16).map(|n| {
-        let mut hotkey = [7; 32];
-        hotkey[..2].copy_from_slice(&n.to_le_bytes());
-        GenesisNeuron { coldkey: key("Cold").public().0.into(), hotkey: hotkey.into(), stake: u64::from(n) }
-    });
-    let local = start(LocalChainConfig { neurons: neurons.collect(), ..config() }).await;
-    let chain = client(&local, "Miner").await;
-    let metagraph = chain.metagraph().await.unwrap();
-    assert_eq!(metagraph.neurons.len(), 256);
-    assert!(metagraph.neurons.iter().all(|n| n.stake == u64::from(n.uid.0)));
+async fn a_full_subnet_is_read_and_one_sixteen_times_as_large() {
+    for count in [256_u16, 4096] {
+        let neurons = (0..count).map(|n| {
+            let mut hotkey = [7; 32];
+            hotkey[..2].copy_from_slice(&n.to_le_bytes());
+            GenesisNeuron { coldkey: key("Cold").public().0.into(), hotkey: hotkey.into(), stake: u64::from(n) }
+        });
+        let local = start(LocalChainConfig { neurons: neurons.collect(), max_uids: count, ..config() }).await;
+        let chain = client(&local, "Miner").await;
+        let metagraph = chain.metagraph().await.unwrap();
+        assert_eq!(metagraph.neurons.len(), usize::from(count));
+        assert!(metagraph.neurons.iter().all(|n| n.stake == u64::from(n.uid.0)));
+        assert_eq!(metagraph.neurons[usize::from(count) - 1].hotkey.0[..2], (count - 1).to_le_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_hotkey_that_loses_its_slot_while_it_runs_is_told() {
+    let coldkey = key("Owner");
+    let endowed = vec![(coldkey.public().0.into(), 10 * TAO)];
+    let local = start(LocalChainConfig { max_uids: 3, immunity_period: 0, endowed, ..config() }).await;
+    let first = client(&local, "Validator").await;
+    let own = key("Validator").public();
+    first.set_weights(&[(Uid(1), 65535)]).await.unwrap();
+    assert_eq!(first.metagraph().await.unwrap().neuron(&own).map(|neuron| neuron.uid), Some(Uid(0)));
+
+    // The subnet is full, nobody earns, and the oldest goes.
+    let new = key("New").public();
+    assert_eq!(first.burned_register(&coldkey, &new).await.unwrap(), Uid(0));
+    let metagraph = first.metagraph().await.unwrap();
+    assert_eq!((metagraph.neuron(&own), metagraph.neurons[0].hotkey), (None, new));
+    let refused = first.set_weights(&[(Uid(1), 65535)]).await.unwrap_err();
+    assert_eq!((refused.name.as_str(), refused.retry), ("HotKeyNotRegisteredInSubNet", Retry::Never));
+    assert!(refused.message.contains("lost its slot"), "{refused}");
+    assert_eq!(refusal(first.commit("bucket").await), ("AccountNotAllowedCommit".to_owned(), Retry::Never));
 }
 
 #[tokio::test]
@@ -127,6 +163,26 @@ async fn a_commitment_is_written_once_and_read_by_all() {
 }
 
 #[tokio::test]
+async fn an_epoch_without_room_for_a_commitment_is_told_before_anything_is_sent() {
+    let local = start(LocalChainConfig { tempo: 99, ..config() }).await;
+    let miner = client(&local, "Miner").await;
+    for n in 0..31 {
+        miner.commit(&format!("bucket-{n}")).await.unwrap();
+    }
+    miner.commit("bucket-30").await.expect("what the chain has already needs no room");
+    let refused = miner.commit("bucket-31").await.unwrap_err();
+    assert_eq!((refused.name.as_str(), sent(&local, "Miner")), ("SpaceLimitExceeded", 31));
+    let Retry::After(blocks) = refused.retry else { panic!("{:?}", refused.retry) };
+    assert!(refused.message.contains(&format!("try again in {blocks} blocks")), "{refused}");
+    for _ in 1..blocks - 1 {
+        local.seal().await.unwrap();
+    }
+    assert_eq!(refusal(miner.commit("bucket-31").await).1, Retry::After(2));
+    local.seal().await.unwrap();
+    miner.commit("bucket-31").await.expect("the next block begins the next epoch");
+}
+
+#[tokio::test]
 async fn weights_reach_the_chain_and_the_rate_limit_is_told_in_blocks() {
     let local = start(LocalChainConfig { weights_version: 5, ..config() }).await;
     let validator = client(&local, "Validator").await;
@@ -148,7 +204,8 @@ async fn weights_reach_the_chain_and_the_rate_limit_is_told_in_blocks() {
 
 #[tokio::test]
 async fn refusals_of_weights_keep_the_chains_names() {
-    let local = start(LocalChainConfig { min_allowed_weights: 2, max_validators: 1, ..config() }).await;
+    let limits = LocalChainConfig { min_allowed_weights: 2, max_validators: 1, max_weights_limit: 40_000, ..config() };
+    let local = start(limits).await;
     let weights = [(Uid(0), 1), (Uid(1), 1)];
     let cases = [
         ("Validator", &weights[..], "NeuronNoValidatorPermit"),
@@ -156,6 +213,7 @@ async fn refusals_of_weights_keep_the_chains_names() {
         ("Second", &[(Uid(0), 1), (Uid(3), 1)], "UidVecContainInvalidOne"),
         ("Second", &[(Uid(0), 1), (Uid(0), 1)], "DuplicateUids"),
         ("Second", &[(Uid(0), 1)], "WeightVecLengthIsLow"),
+        ("Second", &[(Uid(0), 9), (Uid(1), 1)], "MaxWeightExceeded"),
         ("Second", &[], "Unsendable"),
     ];
     for (who, weights, name) in cases {
@@ -166,6 +224,33 @@ async fn refusals_of_weights_keep_the_chains_names() {
     let validator = client(&local, "Validator").await;
     assert_eq!(refusal(validator.set_weights(&weights).await), ("StakeAmountTooLow".to_owned(), Retry::Never));
     assert_eq!(sent(&local, "Validator"), 0, "the pool did not take it");
+}
+
+#[tokio::test]
+async fn every_refusal_of_the_pool_has_a_name_and_a_reason_to_wait_or_not() {
+    let local = start(LocalChainConfig { faults: true, ..config() }).await;
+    let validator = client(&local, "Validator").await;
+    let invalid = |words| (1010, "Invalid Transaction", Some(words));
+    for ((code, message, data), name, retry) in [
+        (invalid("Custom error: 1"), "StakeAmountTooLow", Retry::Never),
+        (invalid("Custom error: 3"), "SubnetNotExists", Retry::Never),
+        (invalid("Custom error: 19"), "UidNotFound", Retry::Never),
+        (invalid("Custom error: 25"), "CommitRevealEnabled", Retry::Soon),
+        (invalid("Custom error: 255"), "BadRequest", Retry::Never),
+        (invalid("Transaction is outdated"), "Stale", Retry::Soon),
+        (invalid("Transaction has a bad signature"), "BadProof", Retry::Soon),
+        (invalid("Transaction has an ancient birth block"), "AncientBirthBlock", Retry::Soon),
+        (invalid("Transaction would exhaust the block limits"), "ExhaustsResources", Retry::Soon),
+        ((1012, "Transaction is temporarily banned", None), "TemporarilyBanned", Retry::Soon),
+        ((1014, "Priority is too low: (1 vs 1)", None), "PriorityTooLow", Retry::Soon),
+        ((1016, "Immediately Dropped", None), "ImmediatelyDropped", Retry::Soon),
+        ((-32601, "Method not found", None), "Rpc-32601", Retry::Never),
+    ] {
+        local.faults().unwrap().refuse(code, message, data);
+        let refused = validator.set_weights(&[(Uid(1), 65535)]).await.unwrap_err();
+        assert_eq!((refused.name.as_str(), refused.retry), (name, retry), "{code} {data:?}");
+    }
+    assert_eq!(sent(&local, "Validator"), 0);
 }
 
 /// The rounds that committed weights wait for.
@@ -200,11 +285,11 @@ async fn a_subnet_with_commit_reveal_gets_commitments_and_reveals_them() {
 #[tokio::test]
 async fn a_lost_acknowledgement_of_committed_weights_is_looked_up() {
     let local = start(LocalChainConfig { commit_reveal: true, weights_rate_limit: 0, ..config() }).await;
-    let proxy = Proxy::to(&local.url()).await;
-    let validator = client_at(&proxy.url(), "Validator").await;
-    proxy.cut_at("author_extrinsicUpdate");
+    let gate = gate_to(&local).await;
+    let validator = client_at(&url(&gate), "Validator").await;
+    gate.cut_at("author_extrinsicUpdate");
     validator.set_weights(&[(Uid(1), 65535)]).await.unwrap();
-    assert_eq!((proxy.cuts(), sent(&local, "Validator"), awaited_rounds(&local).len()), (1, 1, 1));
+    assert_eq!((gate.cuts(), sent(&local, "Validator"), awaited_rounds(&local).len()), (1, 1, 1));
 }
 
 #[tokio::test]
@@ -264,10 +349,10 @@ async fn a_node_of_another_chain_is_refused() {
 #[tokio::test]
 async fn a_lost_connection_is_made_again() {
     let local = start(config()).await;
-    let proxy = Proxy::to(&local.url()).await;
-    let chain = client_at(&proxy.url(), "Miner").await;
+    let gate = gate_to(&local).await;
+    let chain = client_at(&url(&gate), "Miner").await;
     let head = chain.head().await.unwrap();
-    proxy.cut();
+    gate.drop_connections();
     chain.commit("after the cut").await.unwrap();
     assert_eq!(chain.next_block(head).await.unwrap(), Block(head.0 + 1));
     // The subscription to heads lives again too: nothing but it looks at the chain now.
@@ -278,8 +363,8 @@ async fn a_lost_connection_is_made_again() {
 #[tokio::test]
 async fn another_endpoint_takes_over() {
     let local = start(config()).await;
-    let first = Proxy::to(&local.url()).await;
-    let network = Network::resolve(None, &[first.url(), local.url()]).unwrap();
+    let first = gate_to(&local).await;
+    let network = Network::resolve(None, &[url(&first), local.url()]).unwrap();
     let chain = SubtensorChain::connect(&network, NETUID, Some(key("Miner"))).await.unwrap();
     let head = chain.head().await.unwrap();
     drop(first);
@@ -291,15 +376,15 @@ async fn another_endpoint_takes_over() {
 #[tokio::test]
 async fn a_lost_acknowledgement_is_looked_up_and_not_sent_again() {
     let local = start(config()).await;
-    let proxy = Proxy::to(&local.url()).await;
-    let validator = client_at(&proxy.url(), "Validator").await;
-    proxy.cut_at("author_extrinsicUpdate");
+    let gate = gate_to(&local).await;
+    let validator = client_at(&url(&gate), "Validator").await;
+    gate.cut_at("author_extrinsicUpdate");
     validator.set_weights(&[(Uid(1), 65535)]).await.unwrap();
-    assert_eq!(proxy.cuts(), 1, "the acknowledgement was lost");
+    assert_eq!(gate.cuts(), 1, "the acknowledgement was lost");
     assert_eq!(local.weights().unwrap()[&0], [(1, 65535)]);
-    proxy.cut_at("author_extrinsicUpdate");
+    gate.cut_at("author_extrinsicUpdate");
     validator.commit("bucket").await.unwrap();
-    assert_eq!((proxy.cuts(), sent(&local, "Validator")), (2, 2));
+    assert_eq!((gate.cuts(), sent(&local, "Validator")), (2, 2));
 }
 
 #[tokio::test]
@@ -317,108 +402,4 @@ async fn without_an_acknowledgement_or_an_effect_the_caller_is_told() {
     local.seal().await.unwrap();
     assert_eq!(local.weights().unwrap()[&0], [(1, 65535)]);
     assert_eq!(sent(&local, "Validator"), 1);
-}
-
-/// A TCP proxy that breaks connections on demand.
-mod proxy {
-    use std::sync::{Arc, Mutex};
-
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::{TcpListener, TcpStream};
-    use tokio::sync::broadcast;
-    use tokio::task::JoinHandle;
-
-    pub(crate) struct Proxy {
-        address: std::net::SocketAddr,
-        shared: Arc<Shared>,
-        accepting: JoinHandle<()>,
-    }
-
-    struct Shared {
-        target: String,
-        cut: broadcast::Sender<()>,
-        trap: Mutex<Trap>,
-    }
-
-    #[derive(Default)]
-    struct Trap {
-        words: Option<&'static str>,
-        sprung: usize,
-    }
-
-    impl Proxy {
-        pub(crate) async fn to(url: &str) -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let target = url.trim_start_matches("ws://").to_owned();
-            let shared = Arc::new(Shared { target, cut: broadcast::channel(1).0, trap: Mutex::default() });
-            let accepting = tokio::spawn({
-                let shared = shared.clone();
-                async move {
-                    while let Ok((client, _)) = listener.accept().await {
-                        tokio::spawn(shared.clone().carry(client));
-                    }
-                }
-            });
-            Self { address, shared, accepting }
-        }
-
-        pub(crate) fn url(&self) -> String {
-            format!("ws://{}", self.address)
-        }
-
-        /// Breaks all connections; new ones are accepted.
-        pub(crate) fn cut(&self) {
-            let _ = self.shared.cut.send(());
-        }
-
-        /// Breaks the connection over which the node is about to say `words`, once, and swallows them.
-        pub(crate) fn cut_at(&self, words: &'static str) {
-            self.shared.trap.lock().unwrap().words = Some(words);
-        }
-
-        /// How often [`Proxy::cut_at`] struck.
-        pub(crate) fn cuts(&self) -> usize {
-            self.shared.trap.lock().unwrap().sprung
-        }
-    }
-
-    impl Drop for Proxy {
-        fn drop(&mut self) {
-            self.accepting.abort();
-            self.cut();
-        }
-    }
-
-    impl Shared {
-        async fn carry(self: Arc<Self>, client: TcpStream) {
-            let mut cut = self.cut.subscribe();
-            let Ok(node) = TcpStream::connect(&self.target).await else { return };
-            let (mut from_client, mut to_client) = client.into_split();
-            let (mut from_node, mut to_node) = node.into_split();
-            let back = async {
-                let mut buffer = vec![0; 64 * 1024];
-                while let Ok(n @ 1..) = from_node.read(&mut buffer).await {
-                    if self.springs(&buffer[..n]) || to_client.write_all(&buffer[..n]).await.is_err() {
-                        return;
-                    }
-                }
-            };
-            tokio::select! {
-                _ = tokio::io::copy(&mut from_client, &mut to_node) => {}
-                () = back => {}
-                _ = cut.recv() => {}
-            }
-        }
-
-        fn springs(&self, bytes: &[u8]) -> bool {
-            let mut trap = self.trap.lock().unwrap();
-            let Some(words) = trap.words else { return false };
-            let found = bytes.windows(words.len()).any(|part| part == words.as_bytes());
-            if found {
-                *trap = Trap { words: None, sprung: trap.sprung + 1 };
-            }
-            found
-        }
-    }
 }

@@ -1,8 +1,15 @@
 //! The connection to a subtensor node, and the port's methods over it.
 //!
-//! Reads and writes happen at the node's *best* block, not the finalised one: on the real chain finality is two or three
-//! blocks behind, and a commitment must be seen as soon as it is in a block. A reorganisation may take such a block back;
-//! the pool then includes the transaction again by itself.
+//! Reads happen at the node's *best* block, not the finalised one: on the real chain finality is two or three blocks behind,
+//! and a commitment must be seen as soon as it is in a block. A write returns when its block is final, or has stood for some
+//! blocks where finality does not come. A reorganisation may take a block back before that; the pool then includes the
+//! transaction again by itself, since it is bound to a final block, and a write that is not included again is an error.
+//!
+//! # Layout
+//! - `link`, `heads`: the connection, and the newest block over it
+//! - `read`, `answers`: what is read, and how it is checked
+//! - `calls`, `submit`, `effect`: what is written, how it is sent, and how a lost call is found
+//! - `commitment`, `weights`, `reveal`: the two writes of miners and validators
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +18,6 @@ use async_trait::async_trait;
 use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
 use bistro_core::ports::{Chain, Metagraph, PortError};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::error::ChainError;
 use crate::identity::Keypair;
@@ -19,6 +25,8 @@ use crate::network::Network;
 
 mod answers;
 mod calls;
+mod commitment;
+mod effect;
 mod heads;
 mod link;
 mod read;
@@ -26,6 +34,8 @@ mod reveal;
 mod submit;
 mod weights;
 
+#[cfg(test)]
+pub(crate) use answers::tests::real_runtimes;
 use heads::Heads;
 use link::Link;
 
@@ -43,11 +53,23 @@ pub struct Deadlines {
     pub patience: Option<Duration>,
     /// How long the chain is searched for a call whose acknowledgement was lost; 3 block times, 3 s to 1 minute.
     pub search: Option<Duration>,
+    /// From a transaction's block to its finality, or how long that block must have stood without it; 6 block times, 2 s to
+    /// 2 minutes. Zero: a write returns with its first block.
+    pub settle: Option<Duration>,
+    /// A connection over which nothing comes for that long, answers to pings included, is dead.
+    pub silence: Duration,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { call: Duration::from_secs(30), inclusion: None, patience: None, search: None }
+        Self {
+            call: Duration::from_secs(30),
+            inclusion: None,
+            patience: None,
+            search: None,
+            settle: None,
+            silence: Duration::from_secs(30),
+        }
     }
 }
 
@@ -84,7 +106,7 @@ impl SubtensorChain {
         key: Option<Keypair>,
         deadlines: Deadlines,
     ) -> Result<Self, ChainError> {
-        let link = Arc::new(Link::connect(network.clone(), deadlines.call).await?);
+        let link = Arc::new(Link::connect(network.clone(), deadlines.call, deadlines.silence).await?);
         let at = link.best().await?;
         let block_time = read::block_time(&at);
         let heads = Heads::new(Block(at.block_number()));
@@ -165,32 +187,15 @@ impl SubtensorChain {
         self.link.within("reading the metagraph", read::metagraph(&at, self.netuid)).await
     }
 
-    async fn read_commitment(&self, hotkey: &Hotkey) -> Result<Option<String>, ChainError> {
-        let at = self.link.best().await?;
-        self.link.within("reading a commitment", read::commitment(&at, self.netuid, hotkey)).await
-    }
-
-    async fn send_commitment(&self, text: &str) -> Result<(), ChainError> {
-        let call = "set_commitment";
-        if text.is_empty() || text.len() > MAX_COMMITMENT_BYTES {
-            let why = format!("a commitment has 1 to {MAX_COMMITMENT_BYTES} bytes, this one has {}", text.len());
-            return Err(ChainError::Unsendable { call, why });
-        }
-        let key = self.key.as_ref().ok_or(ChainError::NoKey { call })?;
-        let own = key.public();
-        if self.read_commitment(&own).await?.as_deref() == Some(text) {
-            return Ok(());
-        }
-        let sent = self.send(key, call, &calls::set_commitment(self.netuid, text)).await;
-        let Err(error @ ChainError::Unacknowledged { .. }) = sent else { return sent.map(drop) };
-        self.unless_it_shows(error, &Effect::Commitment { own, text }).await
-    }
-
-    /// Signs and sends at the best block, and waits until the call is in a block and succeeded.
+    /// Signs and sends, and waits until the call is in a block that stays, and succeeded.
     async fn send(&self, key: &Keypair, call: &'static str, payload: &calls::Call) -> Result<Block, ChainError> {
-        let inclusion = self.deadlines.inclusion.unwrap_or((self.block_time * 10).max(MIN_PATIENCE));
+        let usual = (self.block_time * 6).clamp(Duration::from_secs(2), Duration::from_mins(2));
+        let patience = submit::Patience {
+            inclusion: self.deadlines.inclusion.unwrap_or((self.block_time * 10).max(MIN_PATIENCE)),
+            settle: self.deadlines.settle.unwrap_or(usual),
+        };
         let _one_at_a_time = self.writing.lock().await;
-        submit::submit(&self.link, key, call, payload, inclusion).await
+        submit::submit(&self.link, key, call, payload, patience).await
     }
 
     /// The block of `hotkey`'s last weights, and the block at which that was read.
@@ -199,45 +204,7 @@ impl SubtensorChain {
         let last = self.link.within("reading the last update", read::last_update(&at, self.netuid, hotkey)).await?;
         Ok((last, at.block_number()))
     }
-
-    /// After a lost acknowledgement: looks for the effect on the chain for a while. The error stands if it does
-    /// not show; the call is never sent again from here.
-    async fn unless_it_shows(&self, error: ChainError, effect: &Effect<'_>) -> Result<(), ChainError> {
-        let usual = (self.block_time * 3).clamp(Duration::from_secs(3), Duration::from_mins(1));
-        let until = Instant::now() + self.deadlines.search.unwrap_or(usual);
-        loop {
-            match self.shows(effect).await {
-                Ok(true) => {
-                    tracing::info!(%error, "the acknowledgement was lost, but the chain shows the call");
-                    return Ok(());
-                }
-                Ok(false) => {}
-                Err(why) => tracing::debug!(%why, "looking for the call on the chain"),
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(error);
-            }
-            self.heads.later_than(self.heads.last(), left.min(MAX_SEARCH_PAUSE)).await;
-        }
-    }
-
-    async fn shows(&self, effect: &Effect<'_>) -> Result<bool, ChainError> {
-        match effect {
-            Effect::Commitment { own, text } => Ok(self.read_commitment(own).await?.as_deref() == Some(*text)),
-            Effect::Weights { own, after } => Ok(self.last_update(own).await?.0.is_some_and(|block| block > *after)),
-        }
-    }
 }
-
-/// What a call leaves on the chain, to find it by.
-enum Effect<'a> {
-    Commitment { own: Hotkey, text: &'a str },
-    Weights { own: Hotkey, after: u64 },
-}
-
-/// Between two looks for a lost call, if no block comes.
-const MAX_SEARCH_PAUSE: Duration = Duration::from_secs(3);
 
 /// Even a chain of very short blocks is waited for this long.
 const MIN_PATIENCE: Duration = Duration::from_secs(30);

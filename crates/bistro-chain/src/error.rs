@@ -6,6 +6,7 @@ use bistro_core::ids::{Block, Hotkey, NetUid};
 use bistro_core::ports::{PortError, Retry};
 use subxt::error::{BackendError, DispatchError, RpcError};
 
+mod advice;
 mod pool;
 mod refusal;
 
@@ -112,6 +113,14 @@ pub enum ChainError {
         /// By which name, and what to do about it.
         refusal: Refusal,
     },
+    /// The block with a call in it was replaced by another without it.
+    #[error(
+        "{call} was in a block that a reorganisation of the chain took back, and it is in no other yet; it was not sent again"
+    )]
+    TakenBack {
+        /// The call.
+        call: &'static str,
+    },
     /// A call was sent, and neither success nor failure is known. It was not sent again.
     #[error("{call} was sent but not acknowledged ({why}); the chain does not show it yet, and it was not sent again")]
     Unacknowledged {
@@ -139,6 +148,7 @@ impl ChainError {
             Self::Unsendable { .. } => "Unsendable",
             Self::NoReveal(_) => "NoReveal",
             Self::NotRegistered { .. } => "HotKeyNotRegisteredInSubNet",
+            Self::TakenBack { .. } => "TakenBack",
             Self::Unacknowledged { .. } => "Unacknowledged",
         }
     }
@@ -151,6 +161,7 @@ impl ChainError {
             | Self::Timeout { .. }
             | Self::Connection { .. }
             | Self::NoNewBlock { .. }
+            | Self::TakenBack { .. }
             | Self::Unacknowledged { .. } => Retry::Soon,
             Self::UnknownNetwork { .. }
             | Self::WrongGenesis { .. }
@@ -190,7 +201,7 @@ impl ChainError {
     pub(crate) fn from_submission(call: &'static str, error: &BackendError) -> Self {
         if let BackendError::Rpc(RpcError::ClientError(subxt_rpcs::Error::User(user))) = error {
             let data = user.data.as_ref().map(|data| data.get());
-            let refusal = pool::refusal(user.code, &user.message, data);
+            let refusal = pool::refusal(call, user.code, &user.message, data);
             // A transaction that the node has already is not refused: it waits for its block.
             if pool::is_refusal(user.code) && refusal.name != pool::ALREADY_IMPORTED {
                 return Self::Refused { call, refusal };

@@ -72,9 +72,15 @@ pub struct TimelockError(&'static str);
 /// The SCALE bytes of subtensor's `WeightsTlockPayload`: who sets which weights. The hotkey inside keeps others from
 /// committing a copy of the ciphertext as their own.
 pub fn weights_payload(hotkey: &Hotkey, weights: &[(Uid, u16)], version_key: u64) -> Vec<u8> {
-    let uids: Vec<u16> = weights.iter().map(|(uid, _)| uid.0).collect();
-    let values: Vec<u16> = weights.iter().map(|&(_, weight)| weight).collect();
-    (hotkey.0.to_vec(), uids, values, version_key).encode()
+    let mut bytes = hotkey.0.to_vec().encode();
+    bytes.extend(legacy_weights_payload(weights, version_key));
+    bytes
+}
+
+/// The same for runtimes of 2025, which know no hotkey inside.
+pub fn legacy_weights_payload(weights: &[(Uid, u16)], version_key: u64) -> Vec<u8> {
+    let (uids, values): (Vec<u16>, Vec<u16>) = weights.iter().map(|&(uid, weight)| (uid.0, weight)).unzip();
+    (uids, values, version_key).encode()
 }
 
 /// Encrypts `text` until `beacon` publishes `round`. `random` has to be unpredictable: who guesses it reads the text.
@@ -274,6 +280,8 @@ mod tests {
         let payload = weights_payload(&Hotkey([0xab; 32]), &[(Uid(1), 65535), (Uid(300), 7)], 9);
         let wanted = ["80", &"ab".repeat(32), "08", "01002c01", "08", "ffff0700", "0900000000000000"].concat();
         assert_eq!(hex::encode(payload), wanted);
+        let legacy = legacy_weights_payload(&[(Uid(1), 65535), (Uid(300), 7)], 9);
+        assert_eq!(hex::encode(legacy), wanted[66..], "all but the hotkey and its length");
     }
 
     #[test]

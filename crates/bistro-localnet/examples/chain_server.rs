@@ -33,6 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = LocalChainConfig {
         block_time: Duration::from_hours(1),
         seal_on_transaction: true,
+        finality_lag: 0,
         // No waiting between two submissions: each client submits some times.
         weights_rate_limit: 0,
         max_uids: count,

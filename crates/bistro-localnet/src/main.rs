@@ -122,6 +122,14 @@ struct UpArgs {
     /// Make blocks only when a transaction arrives, by no clock.
     #[arg(long)]
     seal_on_transaction: bool,
+    /// Take weights by commit-reveal only, as most public subnets do.
+    #[arg(long)]
+    commit_reveal: bool,
+    /// Offer faults on demand: the JSON-RPC methods `bistro_dropConnections`, `bistro_stall [seconds]`, `bistro_refuseConnections
+    /// [seconds]`, `bistro_open`, `bistro_swallow [count]`, `bistro_refuse code message [data]` and `bistro_reorganise [depth,
+    /// "reincluded" or "lost"]`.
+    #[arg(long)]
+    faults: bool,
 }
 
 #[derive(Args)]
@@ -265,6 +273,8 @@ async fn up(args: UpArgs, out: &mut impl std::io::Write, stop: CancellationToken
         netuid: NetUid(args.netuid),
         block_time: Duration::from_millis(args.block_time),
         seal_on_transaction: args.seal_on_transaction,
+        commit_reveal: args.commit_reveal,
+        faults: args.faults,
         chain_port: args.chain_port,
         s3_port: args.s3_port,
         names: std::iter::once("validator".to_owned()).chain(miners).collect(),

@@ -33,6 +33,10 @@ pub struct Setup {
     pub block_time: Duration,
     /// Make blocks only when a transaction arrives, by no clock.
     pub seal_on_transaction: bool,
+    /// Take weights by commit-reveal only.
+    pub commit_reveal: bool,
+    /// Let faults be asked for, by [`crate::chain::faults`].
+    pub faults: bool,
     /// Port of the chain; 0 takes a free one.
     pub chain_port: u16,
     /// Port of the S3 server; 0 takes a free one.
@@ -84,6 +88,22 @@ impl Clock for WallClock {
     }
 }
 
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::new(),
+            netuid: NetUid(212),
+            block_time: Duration::from_secs(12),
+            seal_on_transaction: false,
+            commit_reveal: false,
+            faults: false,
+            chain_port: 0,
+            s3_port: 0,
+            names: Vec::new(),
+        }
+    }
+}
+
 impl LocalNetwork {
     /// Makes (or opens) the wallets, starts chain and S3, and registers and stakes.
     pub async fn start(setup: Setup) -> Result<Self> {
@@ -105,6 +125,8 @@ impl LocalNetwork {
             block_time: setup.block_time,
             clock: !setup.seal_on_transaction,
             seal_on_transaction: setup.seal_on_transaction,
+            commit_reveal: setup.commit_reveal,
+            faults: setup.faults,
             netuid: setup.netuid.0,
             tempo: 20,
             weights_rate_limit: 10,

@@ -1,13 +1,14 @@
 //! Whether a node serves Bistro: reads, writes and refusals of one registered hotkey, each a line with its outcome.
 //!
 //! It holds for any subtensor node, also for one that makes a block only when a transaction arrives. It registers nothing
-//! and pays nothing; it replaces the hotkey's weights, and its commitment until it has been read back.
+//! and pays nothing; it replaces the hotkey's weights, and its commitment until it has been read back. The refusals that it
+//! wants to see are the chain's own: what miner and validator check before they send is sent here all the same.
 
 use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Result;
-use bistro_chain::{ChainError, Keypair, Network, SubtensorChain};
+use bistro_chain::{ChainError, Deadlines, Keypair, Network, SubtensorChain};
 use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
 use bistro_core::ports::{BucketAddress, Chain as _, Metagraph, PortError, Retry};
 use tokio::time::Instant;
@@ -29,6 +30,8 @@ const BAD_UID: [&str; 2] = ["UidVecContainInvalidOne", "UidNotFound"];
 const TOO_FAST: [&str; 3] = ["SettingWeightsTooFast", "CommittingWeightsTooFast", "RateLimitExceeded"];
 /// What it calls a commitment of a hotkey that is not in the subnet.
 const STRANGER: [&str; 1] = ["AccountNotAllowedCommit"];
+/// What it calls weights in the way that the subnet does not take.
+const OTHER_WAY: [[&str; 2]; 2] = [["CommitRevealDisabled", "BadRequest"], ["CommitRevealEnabled", "BadRequest"]];
 
 /// What is tested.
 #[derive(Clone)]
@@ -101,7 +104,10 @@ struct Smoke {
 
 impl Smoke {
     async fn connect(options: &Options) -> Result<(Self, String), ChainError> {
-        let to = |netuid| SubtensorChain::connect(&options.network, netuid, Some(options.key.clone()));
+        // A step reads back what it wrote, and no block comes by itself everywhere: finality is not waited for.
+        let deadlines = Deadlines { settle: Some(Duration::ZERO), ..Deadlines::default() };
+        let key = || Some(options.key.clone());
+        let to = |netuid| SubtensorChain::connect_with(&options.network, netuid, key(), deadlines);
         let (chain, nowhere) = (to(options.netuid).await?, to(NOWHERE).await?);
         let seen = format!("{}, a block every {} s", options.network.name, chain.block_time().as_secs_f32());
         let own = options.key.public();
@@ -121,14 +127,29 @@ impl Smoke {
         report.note("commitment", &self.commitment(&metagraph).await)?;
         report.note("stranger", &refused(self.nowhere.commit(&name_at(metagraph.block)).await, &STRANGER))?;
         let permit = metagraph.neuron(&self.own).is_some_and(|neuron| neuron.validator_permit);
+        report.note("other way", &self.other_way(&metagraph, permit).await)?;
         if metagraph.commit_reveal {
-            report.note("bad uid", &Ok("not tried: the subnet sees weights only when they are revealed".into()))?;
+            // The chain looks at uids and permits when it reveals, and tells nobody.
+            report.note("bad uid", &Ok("not seen: the subnet looks at weights only when it reveals them".into()))?;
         } else {
             let wanted: Vec<_> =
                 NO_RIGHT.into_iter().chain(if permit { &BAD_UID[..] } else { &[] }.iter().copied()).collect();
             report.note("bad uid", &refused(self.when_due(&[(NO_SLOT, u16::MAX)]).await, &wanted))?;
         }
         self.weights(&metagraph, permit, report).await
+    }
+
+    /// Plain weights where the subnet wants commitments, and commitments where it wants plain weights.
+    async fn other_way(&self, metagraph: &Metagraph, permit: bool) -> Step {
+        let weights = even_weights(metagraph, &self.own);
+        let wanted = OTHER_WAY[usize::from(metagraph.commit_reveal)];
+        let outcome = if metagraph.commit_reveal {
+            self.chain.send_plain_weights(&weights).await
+        } else {
+            self.chain.send_committed_weights(&weights).await
+        };
+        let stake = if permit { &[][..] } else { &NO_RIGHT[..] };
+        refused(outcome.map_err(PortError::from), &[&wanted[..], stake].concat())
     }
 
     /// The subnet, and the own slot in it, as the runtime call and as storage tell it.

@@ -3,7 +3,7 @@
 
 mod chain_client;
 
-use bistro_chain::timelock::{Beacon, encrypt, weights_payload};
+use bistro_chain::timelock::{Beacon, encrypt, legacy_weights_payload, weights_payload};
 use bistro_core::ids::{Hotkey, Uid};
 use bistro_localnet::chain::{
     LocalChain, LocalChainConfig, TAO,
@@ -153,6 +153,21 @@ async fn a_copied_or_broken_commitment_sets_nothing() {
     chain.publish_round(FAR).await.unwrap();
     next_epoch(&chain).await;
     assert!(chain.weights().unwrap().is_empty(), "{:?}", chain.weights());
+    chain.stop().await;
+}
+
+#[tokio::test]
+async fn a_payload_of_an_old_client_names_no_hotkey_and_is_revealed_all_the_same() {
+    let validator = Key::new("//validator");
+    let chain = chain_of(&[(validator.clone(), TAO), (Key::new("//a"), 0)], config()).await;
+    let client = Client::connect(&chain).await;
+    next_epoch(&chain).await;
+    let text = legacy_weights_payload(&[(Uid(1), 9)], 0);
+    let ciphertext = encrypt(&beacon(&client).await, FAR, &text, &mut rand::rng()).unwrap();
+    client.send(&commit(&ciphertext, FAR, 4), &validator).await.unwrap();
+    chain.publish_round(FAR).await.unwrap();
+    next_epoch(&chain).await;
+    assert_eq!(chain.weights().unwrap()[&0], [(1, 65535)]);
     chain.stop().await;
 }
 

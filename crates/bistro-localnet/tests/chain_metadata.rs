@@ -78,6 +78,8 @@ fn facts_of(metadata: &Metadata, pallet: &PalletMetadata<'_>) -> Vec<(String, St
     }
     for event in pallet.event_variants().unwrap_or_default() {
         facts.push((format!("event {name}.{}", event.name), fields(types, &event.fields, DEPTH)));
+        // Newer runtimes put events between the old ones, so clients go by name; the bytes are those of the model.
+        facts.push((format!("index {name}.{}", event.name), event.index.to_string()));
     }
     for error in pallet.error_variants().unwrap_or_default() {
         facts.push((format!("error {name}.{}", error.name), String::new()));
@@ -100,6 +102,7 @@ fn facts_of(metadata: &Metadata, pallet: &PalletMetadata<'_>) -> Vec<(String, St
 fn differences(ours: &[(String, String)], theirs: &[(String, String)], model: bool) -> Vec<String> {
     let differs = |(name, looks): &(String, String)| match theirs.iter().find(|(known, _)| known == name) {
         Some((_, there)) if there == looks => None,
+        Some(_) if !model && name.starts_with("index ") => None,
         Some((_, there)) => Some(format!("{name}\n  here  {looks}\n  there {there}")),
         None if model => Some(format!("{name} is not there")),
         None => None,
@@ -139,6 +142,7 @@ async fn the_comparison_sees_a_difference() {
     let mut theirs = ours.clone();
     theirs.iter_mut().find(|(name, _)| name == "storage SubtensorModule.Weights").unwrap().1.push('!');
     theirs.retain(|(name, _)| name != "event SubtensorModule.WeightsSet");
+    theirs.iter_mut().find(|(name, _)| name == "index SubtensorModule.AxonServed").unwrap().1.push('9');
     assert_eq!(differences(&ours, &theirs, false).len(), 1);
-    assert_eq!(differences(&ours, &theirs, true).len(), 2);
+    assert_eq!(differences(&ours, &theirs, true).len(), 3);
 }

@@ -32,6 +32,10 @@ fn on_transaction() -> LocalChainConfig {
     LocalChainConfig { block_time: NEVER, seal_on_transaction: true, ..LocalChainConfig::default() }
 }
 
+fn on_clock() -> LocalChainConfig {
+    LocalChainConfig::default()
+}
+
 async fn smoke(dir: &TempDir, chain: &LocalChain, wallet: &str) -> (Output, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_bistro-localnet"));
     command.args(["smoke", "--netuid", "1", "--wallet.hotkey", "h", "--wallet.name", wallet]);
@@ -61,11 +65,31 @@ async fn a_validator_passes_where_only_transactions_make_blocks() {
             ("OK   metagraph", "2 neurons, own uid 0 with a validator permit"),
             ("OK   commitment", "read back"),
             ("OK   stranger", "AccountNotAllowedCommit"),
+            ("OK   other way", "CommitRevealDisabled"),
             ("OK   bad uid", "UidVecContainInvalidOne"),
             ("OK   weights", "1 weights set"),
             ("OK   too fast", "SettingWeightsTooFast"),
         ],
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_passes_where_weights_are_committed() {
+    for config in [on_transaction(), LocalChainConfig { block_time: Duration::from_millis(200), ..on_clock() }] {
+        let (dir, chain) = start(LocalChainConfig { commit_reveal: true, ..config }).await;
+        let (output, said) = smoke(&dir, &chain, "validator").await;
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert_says(
+            &said,
+            &[
+                ("OK   metagraph", "by commit-reveal"),
+                ("OK   commitment", "read back"),
+                ("OK   other way", "CommitRevealEnabled"),
+                ("OK   weights", "1 weights committed"),
+                ("OK   too fast", "CommittingWeightsTooFast"),
+            ],
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -116,7 +116,7 @@ fn collect_bytes(values: &Composite<()>, bytes: &mut Vec<u8>) -> Result<(), Stri
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::client) mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
@@ -131,7 +131,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Clients for the metadata of real runtimes that lies beside the checkout; none elsewhere.
-    pub(in crate::client) fn real_runtimes() -> Vec<(String, OfflineClientAtBlock<SubstrateConfig>)> {
+    pub(crate) fn real_runtimes() -> Vec<(String, OfflineClientAtBlock<SubstrateConfig>)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/subtensor-metadata");
         let Ok(files) = std::fs::read_dir(&folder) else {
             tracing::info!("no metadata of real runtimes here: skipped");

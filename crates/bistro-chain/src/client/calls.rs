@@ -40,23 +40,42 @@ pub(super) struct Commitment {
     pub(super) version: u16,
 }
 
-impl Commitment {
-    fn arguments(&self) -> [Value; 3] {
-        [Value::from_bytes(&self.ciphertext), number(self.round), number(self.version)]
+/// The calls that commit weights, the newest first. A runtime takes the first that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CommitCall {
+    /// For a subnet's first mechanism.
+    Mechanism,
+    /// Of runtimes without mechanisms.
+    Subnet,
+    /// Of runtimes before versions of commitments: what is inside names no hotkey.
+    Crv3,
+}
+
+impl CommitCall {
+    /// All of them, in the order of preference.
+    pub(super) const ALL: [Self; 3] = [Self::Mechanism, Self::Subnet, Self::Crv3];
+
+    /// Its name in `SubtensorModule`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Mechanism => "commit_timelocked_mechanism_weights",
+            Self::Subnet => "commit_timelocked_weights",
+            Self::Crv3 => "commit_crv3_weights",
+        }
     }
-}
 
-/// `SubtensorModule.commit_timelocked_mechanism_weights` for a subnet's first mechanism.
-pub(super) fn commit_timelocked_mechanism_weights(netuid: NetUid, commitment: &Commitment) -> Call {
-    let subject = [number(netuid.0), number(0_u8)];
-    let arguments = subject.into_iter().chain(commitment.arguments()).collect();
-    call("SubtensorModule", "commit_timelocked_mechanism_weights", arguments)
-}
-
-/// `SubtensorModule.commit_timelocked_weights`, of runtimes without mechanisms.
-pub(super) fn commit_timelocked_weights(netuid: NetUid, commitment: &Commitment) -> Call {
-    let arguments = [number(netuid.0)].into_iter().chain(commitment.arguments()).collect();
-    call("SubtensorModule", "commit_timelocked_weights", arguments)
+    /// The call that commits `commitment` on subnet `netuid`.
+    pub(super) fn call(self, netuid: NetUid, commitment: &Commitment) -> Call {
+        let mut arguments = vec![number(netuid.0)];
+        if self == Self::Mechanism {
+            arguments.push(number(0_u8));
+        }
+        arguments.extend([Value::from_bytes(&commitment.ciphertext), number(commitment.round)]);
+        if self != Self::Crv3 {
+            arguments.push(number(commitment.version));
+        }
+        call("SubtensorModule", self.name(), arguments)
+    }
 }
 
 /// `SubtensorModule.burned_register`, signed by a coldkey.
@@ -95,8 +114,9 @@ mod tests {
         let commitment = Commitment { ciphertext: vec![0xcd; 3], round: 0x0102, version: 4 };
         let sealed = "0ccdcdcd02010000000000000400";
         let cases = [
-            (commit_timelocked_mechanism_weights(NetUid(3), &commitment), format!("0776030000{sealed}")),
-            (commit_timelocked_weights(NetUid(3), &commitment), format!("07710300{sealed}")),
+            (CommitCall::Mechanism.call(NetUid(3), &commitment), format!("0776030000{sealed}")),
+            (CommitCall::Subnet.call(NetUid(3), &commitment), format!("07710300{sealed}")),
+            (CommitCall::Crv3.call(NetUid(3), &commitment), format!("07630300{}", &sealed[..24])),
             (set_commitment(NetUid(7), "bucket"), "120007000407".to_owned() + "6275636b6574"),
             (
                 set_weights(NetUid(1), &[(Uid(3), 65535), (Uid(4), 1)], 9),
@@ -112,7 +132,8 @@ mod tests {
             for (payload, wanted) in &cases {
                 let pallet = metadata.pallet_by_name(payload.pallet_name()).unwrap();
                 if pallet.call_variant_by_name(payload.call_name()).is_none() {
-                    assert!(name.contains("293"), "{name} lacks {}", payload.call_name());
+                    let old = payload.call_name() == "commit_crv3_weights";
+                    assert_ne!(name.contains("293"), old, "{name} lacks {}", payload.call_name());
                     continue;
                 }
                 let bytes = hex::encode(runtime.tx().call_data(payload).unwrap());

@@ -61,7 +61,7 @@ impl Heads {
 pub(super) async fn follow(link: Arc<Link>, heads: Heads, block_time: Duration) {
     let quiet = (block_time * 2).max(Duration::from_secs(2));
     let poll = (block_time / 4).clamp(Duration::from_millis(100), Duration::from_secs(3));
-    let mut failures = 0;
+    let mut failures = 0_u32;
     loop {
         let began = Instant::now();
         let ended = listen(&link, &heads, quiet).await;
@@ -77,12 +77,20 @@ pub(super) async fn follow(link: Arc<Link>, heads: Heads, block_time: Duration) 
             }
             Err(error) => tracing::warn!(%error, "lost the chain; connecting again"),
         }
+        // The first attempt is made at once. A node that takes connections and answers nothing counts as a failure as well.
+        if let Some(before) = failures.checked_sub(1) {
+            sleep(pause(before)).await;
+        }
+        failures = failures.saturating_add(1);
         if let Err(error) = link.redial().await {
             tracing::warn!(%error, "could not connect again");
-            sleep(Duration::from_secs(1 << failures.min(5)).min(MAX_PAUSE)).await;
-            failures += 1;
         }
     }
+}
+
+/// Before the next attempt to connect, after so many that failed: twice as long each time.
+fn pause(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.min(5)).min(MAX_PAUSE)
 }
 
 /// Publishes the heads of one subscription until it ends; says why it did.
@@ -128,6 +136,12 @@ mod tests {
             "parentHash": zero, "number": format!("0x{number:x}"), "stateRoot": zero, "extrinsicsRoot": zero,
             "digest": { "logs": [] },
         })
+    }
+
+    #[test]
+    fn pauses_grow_to_half_a_minute() {
+        let seconds: Vec<u64> = [0, 1, 2, 3, 4, 5, 60].map(|failures| pause(failures).as_secs()).into();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30]);
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use subxt_rpcs::client::{RawRpcFuture, RawRpcSubscription, RawValue, Reconnectin
 use subxt_rpcs::methods::LegacyRpcMethods;
 use subxt_rpcs::methods::legacy::NumberOrHex;
 
+use super::Deadlines;
 use crate::error::ChainError;
 use crate::network::Network;
 
@@ -25,9 +26,6 @@ pub(super) type Rpc = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
 
 /// How long one address may take to answer when connecting.
 const DIAL: Duration = Duration::from_secs(10);
-/// A node that is silent for longer than the limit, pings included, is gone.
-const PING: Duration = Duration::from_secs(10);
-const SILENCE: Duration = Duration::from_secs(30);
 /// The largest answer: a metagraph of 4096 neurons with their identities, in hexadecimal.
 const MAX_ANSWER: u32 = 32 * 1024 * 1024;
 
@@ -70,15 +68,20 @@ pub(super) struct Link {
     api: OnlineClient<SubstrateConfig>,
     rpc: Rpc,
     deadline: Duration,
+    silence: Duration,
 }
 
 impl Link {
-    /// Connects to the first endpoint that answers and has the network's genesis. `deadline` is for each later call.
-    pub(super) async fn connect(network: Network, deadline: Duration) -> Result<Self, ChainError> {
+    /// Connects to the first endpoint that answers and has the network's genesis. `deadline` is for each later call; a connection
+    /// that is silent for `silence` is given up.
+    pub(super) async fn connect(network: Network, deadline: Duration, silence: Duration) -> Result<Self, ChainError> {
         let mut outcome = Err(ChainError::Unreachable { endpoint: network.name.clone(), why: "no address".into() });
         for (at, endpoint) in network.endpoints.iter().enumerate() {
-            match dial(endpoint, &network, network.genesis.map(H256)).await {
-                Ok((client, genesis)) => return Self::over(client, network.clone(), genesis, at + 1, deadline).await,
+            match dial(endpoint, &network, network.genesis.map(H256), silence).await {
+                Ok((client, genesis)) => {
+                    let link = Self::over(client, network.clone(), genesis, at + 1).await?;
+                    return Ok(Self { deadline, silence, ..link });
+                }
                 Err(error) => {
                     tracing::warn!(endpoint, %error, "trying the next address");
                     outcome = Err(error);
@@ -94,7 +97,6 @@ impl Link {
         network: Network,
         genesis: H256,
         turn: usize,
-        deadline: Duration,
     ) -> Result<Self, ChainError> {
         let switch = Arc::new(Switch(RwLock::new(client)));
         let rpc_client = RpcClient::new(Switched(switch.clone()));
@@ -104,7 +106,8 @@ impl Link {
         let api = OnlineClient::from_backend_with_config(config, backend).await;
         let api = api.map_err(|e| ChainError::from_read("connecting", e))?;
         let rpc = Rpc::new(rpc_client);
-        Ok(Self { network, genesis, switch, turn: AtomicUsize::new(turn), api, rpc, deadline })
+        let Deadlines { call: deadline, silence, .. } = Deadlines::default();
+        Ok(Self { network, genesis, switch, turn: AtomicUsize::new(turn), api, rpc, deadline, silence })
     }
 
     /// Connects anew, to the endpoint whose turn it is. The old connection ends with its last call.
@@ -114,7 +117,7 @@ impl Link {
         let Some(endpoint) = endpoints.get(turn % endpoints.len().max(1)) else {
             return Err(ChainError::Unreachable { endpoint: self.network.name.clone(), why: "no address".into() });
         };
-        let (client, _) = dial(endpoint, &self.network, Some(self.genesis)).await?;
+        let (client, _) = dial(endpoint, &self.network, Some(self.genesis), self.silence).await?;
         *self.switch.0.write().unwrap_or_else(PoisonError::into_inner) = client;
         tracing::info!(endpoint, "connected to the chain again");
         Ok(())
@@ -151,6 +154,31 @@ impl Link {
         .await
     }
 
+    /// Number and hash of the node's newest final block.
+    pub(super) async fn finalized(&self) -> Result<(u64, H256), ChainError> {
+        let what = "finding the final block";
+        self.within(what, async {
+            let hash = self.rpc.chain_get_finalized_head().await.map_err(|e| ChainError::from_read(what, e))?;
+            let header = self.rpc.chain_get_header(Some(hash)).await.map_err(|e| ChainError::from_read(what, e))?;
+            let header = header.ok_or(ChainError::Malformed { what, why: "it has no header".into() })?;
+            Ok((header.number, hash))
+        })
+        .await
+    }
+
+    /// Whether the node's best chain has the block with this hash.
+    pub(super) async fn has_block(&self, hash: H256) -> Result<bool, ChainError> {
+        let what = "looking for a block";
+        self.within(what, async {
+            let header = self.rpc.chain_get_header(Some(hash)).await.map_err(|e| ChainError::from_read(what, e))?;
+            let Some(header) = header else { return Ok(false) };
+            let number = NumberOrHex::Number(header.number);
+            let there = self.rpc.chain_get_block_hash(Some(number)).await;
+            Ok(there.map_err(|e| ChainError::from_read(what, e))? == Some(hash))
+        })
+        .await
+    }
+
     /// The number of the node's best block.
     pub(super) async fn head(&self) -> Result<Block, ChainError> {
         let what = "reading the chain's head";
@@ -169,12 +197,13 @@ async fn dial(
     endpoint: &str,
     network: &Network,
     wanted: Option<H256>,
+    silence: Duration,
 ) -> Result<(Arc<dyn RpcClientT>, H256), ChainError> {
     let unreachable = |why: String| ChainError::Unreachable { endpoint: endpoint.to_owned(), why };
     let late = |_| unreachable(format!("no answer within {} s", DIAL.as_secs()));
     // A lost connection is tried again at once and twice more; after that the follower of heads redials, with its own pauses.
     let policy = FixedInterval::from_millis(300).take(2);
-    let pings = PingConfig::new().ping_interval(PING).inactive_limit(SILENCE);
+    let pings = PingConfig::new().ping_interval(silence / 3).inactive_limit(silence);
     let build = ReconnectingRpcClient::builder()
         .retry_policy(policy)
         .enable_ws_ping(pings)
@@ -208,7 +237,7 @@ pub(super) mod tests {
     /// A link over a node played by `mock`.
     pub(in crate::client) async fn link_over(mock: MockRpcClient) -> Link {
         let network = Network { name: "mock".into(), endpoints: vec![], genesis: None };
-        Link::over(Arc::new(mock), network, H256::zero(), 0, Duration::from_secs(5)).await.unwrap()
+        Link::over(Arc::new(mock), network, H256::zero(), 0).await.unwrap()
     }
 
     #[tokio::test]
@@ -216,7 +245,7 @@ pub(super) mod tests {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         // A TLS address as well: that a crypto provider is compiled in is not for operators to find out.
         for endpoint in [format!("ws://{free}"), format!("wss://{free}")] {
-            let Err(error) = Link::connect(Network::at(&endpoint), DIAL).await else { panic!("{endpoint}") };
+            let Err(error) = Link::connect(Network::at(&endpoint), DIAL, DIAL).await else { panic!("{endpoint}") };
             assert!(matches!(&error, ChainError::Unreachable { endpoint: named, .. } if *named == endpoint), "{error}");
         }
     }

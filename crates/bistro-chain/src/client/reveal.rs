@@ -3,6 +3,7 @@
 use bistro_core::ids::NetUid;
 use subxt::ext::scale_decode::DecodeAsType;
 
+use super::calls::CommitCall;
 use super::link::AtBlock;
 use super::read::{SUBTENSOR, value};
 use crate::error::ChainError;
@@ -13,8 +14,8 @@ use crate::timelock::{Beacon, QUICKNET};
 pub(super) struct RevealRules {
     /// Which version of commitments the chain takes.
     pub(super) version: u16,
-    /// Whether the runtime has the call that names a mechanism.
-    pub(super) mechanisms: bool,
+    /// The call that commits.
+    pub(super) call: CommitCall,
     /// By whose signatures the chain reveals.
     pub(super) beacon: Beacon,
     /// When.
@@ -36,26 +37,38 @@ const FIRST_VERSION: u16 = 4;
 /// The demands of subnet `netuid` at this block. Read together: a few requests, one wait.
 pub(super) async fn rules(at: &AtBlock, netuid: NetUid) -> Result<RevealRules, ChainError> {
     let what = "reading the rules of reveals";
-    let key = (netuid.0,);
-    let (version, reveal_period, tempo, counter, beacon) = futures::try_join!(
-        value::<_, u16>(at, what, SUBTENSOR, "CommitRevealWeightsVersion", ()),
+    let (version, epochs, beacon) = futures::try_join!(version(at), epochs(at, netuid), beacon(at),)?;
+    let call = CommitCall::ALL.into_iter().find(|call| has_call(at, SUBTENSOR, call.name()));
+    let call =
+        call.ok_or(ChainError::Malformed { what, why: "the runtime has no call that commits weights".into() })?;
+    Ok(RevealRules { version, call, beacon, epochs })
+}
+
+/// The chain's version of commitments, where it has any.
+async fn version(at: &AtBlock) -> Result<u16, ChainError> {
+    let entry = "CommitRevealWeightsVersion";
+    if !has(at, SUBTENSOR, entry) {
+        return Ok(FIRST_VERSION);
+    }
+    let what = "reading the version of commitments";
+    Ok(value(at, what, SUBTENSOR, entry, ()).await?.unwrap_or(FIRST_VERSION))
+}
+
+/// The subnet's epochs at this block.
+pub(super) async fn epochs(at: &AtBlock, netuid: NetUid) -> Result<Epochs, ChainError> {
+    let (what, key) = ("reading the epochs", (netuid.0,));
+    let (reveal_period, tempo, counter) = futures::try_join!(
         value::<_, u64>(at, what, SUBTENSOR, "RevealPeriodEpochs", key),
         value::<_, u16>(at, what, SUBTENSOR, "Tempo", key),
         counter(at, netuid),
-        beacon(at),
     )?;
-    let calls = at.metadata();
-    let mechanisms = calls
-        .pallet_by_name(SUBTENSOR)
-        .is_some_and(|pallet| pallet.call_variant_by_name("commit_timelocked_mechanism_weights").is_some());
-    let epochs = Epochs {
+    Ok(Epochs {
         netuid: netuid.0,
         block: at.block_number(),
         tempo: tempo.unwrap_or(0),
         reveal_period: reveal_period.unwrap_or(1),
         counter,
-    };
-    Ok(RevealRules { version: version.unwrap_or(FIRST_VERSION), mechanisms, beacon, epochs })
+    })
 }
 
 /// The counter of epochs, where the runtime has one.
@@ -102,10 +115,15 @@ impl BeaconAnswer {
 }
 
 /// Whether the runtime of this block has a storage entry.
-fn has(at: &AtBlock, pallet: &str, entry: &str) -> bool {
+pub(super) fn has(at: &AtBlock, pallet: &str, entry: &str) -> bool {
     let metadata = at.metadata();
     let pallet = metadata.pallet_by_name(pallet);
     pallet.and_then(|p| p.storage()).is_some_and(|storage| storage.entry_by_name(entry).is_some())
+}
+
+/// Whether the runtime of this block has a call.
+fn has_call(at: &AtBlock, pallet: &str, call: &str) -> bool {
+    at.metadata().pallet_by_name(pallet).is_some_and(|pallet| pallet.call_variant_by_name(call).is_some())
 }
 
 #[cfg(test)]

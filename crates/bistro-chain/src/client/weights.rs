@@ -5,12 +5,29 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bistro_core::ids::{Hotkey, Uid};
 use bistro_core::ports::Retry;
 
+use super::effect::Effect;
 use super::link::AtBlock;
-use super::{Effect, SubtensorChain, answers, calls, read, reveal};
+use super::{SubtensorChain, answers, calls, read, reveal};
 use crate::error::ChainError;
 use crate::timelock;
 
 impl SubtensorChain {
+    /// Sends plain weights whatever the subnet wants, to hear the chain's own answer. [`bistro_core::ports::Chain::set_weights`]
+    /// is what sets weights.
+    pub async fn send_plain_weights(&self, weights: &[(Uid, u16)]) -> Result<(), ChainError> {
+        let call = "set_weights";
+        let key = self.key.as_ref().ok_or(ChainError::NoKey { call })?;
+        self.send(key, call, &calls::set_weights(self.netuid, weights, 0)).await.map(drop)
+    }
+
+    /// Commits encrypted weights whatever the subnet wants, to hear the chain's own answer.
+    pub async fn send_committed_weights(&self, weights: &[(Uid, u16)]) -> Result<(), ChainError> {
+        let key = self.key.as_ref().ok_or(ChainError::NoKey { call: "commit_timelocked_weights" })?;
+        let at = self.link.best().await?;
+        let (call, payload) = self.commitment_of_weights(&at, &key.public(), weights, 0).await?;
+        self.send(key, call, &payload).await.map(drop)
+    }
+
     /// Sends weights in the way that the subnet wants at the best block, once.
     pub(super) async fn send_weights(&self, weights: &[(Uid, u16)]) -> Result<(), ChainError> {
         let call = "set_weights";
@@ -47,7 +64,7 @@ impl SubtensorChain {
         version_key: u64,
     ) -> Result<(&'static str, calls::Call), ChainError> {
         let rules = self.link.within("reading the rules of reveals", reveal::rules(at, self.netuid)).await?;
-        let call = if rules.mechanisms { "commit_timelocked_mechanism_weights" } else { "commit_timelocked_weights" };
+        let call = rules.call.name();
         // A public network reveals by quicknet. What a node says of the beacon counts elsewhere only: with a key of its own
         // choice it would read the weights at once.
         let beacon = if self.link.is_public() { timelock::QUICKNET } else { rules.beacon };
@@ -55,7 +72,11 @@ impl SubtensorChain {
         let round = timelock::reveal::round(&beacon, &rules.epochs, now, self.block_time)
             .ok_or(ChainError::NoReveal(self.netuid))?;
         let unsendable = |why: String| ChainError::Unsendable { call, why };
-        let text = timelock::weights_payload(own, weights, version_key);
+        let text = if rules.call == calls::CommitCall::Crv3 {
+            timelock::legacy_weights_payload(weights, version_key)
+        } else {
+            timelock::weights_payload(own, weights, version_key)
+        };
         let ciphertext = timelock::encrypt(&beacon, round, &text, &mut rand::rng());
         let ciphertext = ciphertext.map_err(|e| unsendable(e.to_string()))?;
         if ciphertext.len() > timelock::MAX_CIPHERTEXT_BYTES {
@@ -68,12 +89,7 @@ impl SubtensorChain {
         }
         tracing::debug!(round, bytes = ciphertext.len(), "weights are committed until their reveal");
         let arguments = calls::Commitment { ciphertext, round, version: rules.version };
-        let payload = if rules.mechanisms {
-            calls::commit_timelocked_mechanism_weights(self.netuid, &arguments)
-        } else {
-            calls::commit_timelocked_weights(self.netuid, &arguments)
-        };
-        Ok((call, payload))
+        Ok((call, rules.call.call(self.netuid, &arguments)))
     }
 
     /// Replaces the guess in a rate limit's refusal by the blocks that are left.

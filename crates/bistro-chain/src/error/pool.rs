@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 /// The pool has these very bytes already.
 pub(crate) const ALREADY_IMPORTED: &str = "AlreadyImported";
 
-/// Names of subtensor's `CustomTransactionError`, by number.
+/// Names of subtensor's `CustomTransactionError`, by number. The one list of names that metadata does not have.
 const CUSTOM: [&str; 41] = [
     "ColdkeyInSwapSchedule",
     "StakeAmountTooLow",
@@ -52,8 +52,11 @@ const CUSTOM: [&str; 41] = [
     "InvalidSeal",
 ];
 
+/// Where newer runtimes have another name: none of these meets a commitment or weights.
+const NEWER: [(u64, &str); 3] = [(25, "NonAssociatedColdKey"), (26, "DelegateTakeTooLow"), (27, "DelegateTakeTooHigh")];
+
 /// What a Substrate node writes for `InvalidTransaction`, and the variant's name.
-const WORDS: [(&str, &str); 9] = [
+const WORDS: [(&str, &str); 13] = [
     ("call is not expected", "Call"),
     ("pay some fees", "Payment"),
     ("valid in the future", "Future"),
@@ -63,6 +66,10 @@ const WORDS: [(&str, &str); 9] = [
     ("exhaust the block limits", "ExhaustsResources"),
     ("signing address", "BadSigner"),
     ("mandatory", "BadMandatory"),
+    ("implicit data", "IndeterminateImplicit"),
+    ("did not authorize any origin", "UnknownOrigin"),
+    ("Could not lookup information", "CannotLookup"),
+    ("unsigned validator", "NoUnsignedValidator"),
 ];
 
 /// Whether this JSON-RPC error says that the node did not take the transaction: a transaction that it could not read or
@@ -71,18 +78,18 @@ pub(crate) fn is_refusal(code: i32) -> bool {
     matches!(code, 1001 | 1002 | 1010..=1018 | -32602..=-32600)
 }
 
-/// The refusal behind a JSON-RPC error of `author_submit…`. `data` is the raw JSON of the error's `data` field.
-pub(crate) fn refusal(code: i32, message: &str, data: Option<&str>) -> Refusal {
-    Refusal::named(name(code, message, data))
+/// The refusal of `call` behind a JSON-RPC error of `author_submit…`. `data` is the raw JSON of the error's `data` field.
+pub(crate) fn refusal(call: &str, code: i32, message: &str, data: Option<&str>) -> Refusal {
+    Refusal::named(name(call, code, message, data))
 }
 
-fn name(code: i32, message: &str, data: Option<&str>) -> String {
+fn name(call: &str, code: i32, message: &str, data: Option<&str>) -> String {
     let data = data.map(|json| match serde_json::from_str(json) {
         Ok(Value::String(text)) => text,
         _ => json.to_owned(),
     });
     for text in [data.as_deref(), Some(message)].into_iter().flatten() {
-        if let Some(name) = from_words(text).or_else(|| from_json(text)) {
+        if let Some(name) = from_words(call, text).or_else(|| from_json(call, text)) {
             return name;
         }
     }
@@ -103,16 +110,16 @@ fn name(code: i32, message: &str, data: Option<&str>) -> String {
 }
 
 /// `Custom error: 6`, or a sentence of [`WORDS`].
-fn from_words(text: &str) -> Option<String> {
+fn from_words(call: &str, text: &str) -> Option<String> {
     if let Some((_, number)) = text.split_once("Custom error: ") {
         let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
-        return Some(custom(digits.parse().ok()?));
+        return Some(custom(call, digits.parse().ok()?));
     }
     WORDS.iter().find(|(words, _)| text.contains(words)).map(|(_, name)| (*name).to_owned())
 }
 
 /// `{"invalid":{"custom":1}}`, `{"invalid":{"stale":null}}` or `{"invalid":"Stale"}`.
-fn from_json(text: &str) -> Option<String> {
+fn from_json(call: &str, text: &str) -> Option<String> {
     let value: Value = serde_json::from_str(text).ok()?;
     let reason = value.get("invalid").or_else(|| value.get("Invalid")).or_else(|| value.get("unknown"))?;
     let (key, detail) = match reason {
@@ -121,16 +128,20 @@ fn from_json(text: &str) -> Option<String> {
         _ => return None,
     };
     if key.eq_ignore_ascii_case("custom") {
-        return Some(custom(detail?.as_u64()?));
+        return Some(custom(call, detail?.as_u64()?));
     }
     let mut letters = key.chars();
     let first = letters.next()?.to_ascii_uppercase();
     Some(std::iter::once(first).chain(letters).take(64).collect())
 }
 
-fn custom(number: u64) -> String {
+fn custom(call: &str, number: u64) -> String {
     if number == 255 {
         return "BadRequest".to_owned();
+    }
+    let newer = NEWER.iter().find(|(n, _)| *n == number && !call.contains("weights"));
+    if let Some((_, name)) = newer {
+        return (*name).to_owned();
     }
     let known = usize::try_from(number).ok().and_then(|n| CUSTOM.get(n));
     known.map_or_else(|| format!("Custom{number}"), |name| (*name).to_owned())
@@ -164,7 +175,10 @@ mod tests {
             (-32603, "Internal error", Some("{\"a\":[]}"), "Rpc-32603"),
         ];
         for (code, message, data, wanted) in cases {
-            assert_eq!(refusal(code, message, data).name, wanted, "{code} {message} {data:?}");
+            let name = refusal("set_weights", code, message, data).name;
+            assert_eq!(name, wanted, "{code} {message} {data:?}");
         }
+        let number_25 = refusal("add_stake", 1010, "Invalid Transaction", Some("\"Custom error: 25\""));
+        assert_eq!(number_25.name, "NonAssociatedColdKey", "of two lists the one that fits the call");
     }
 }

@@ -77,6 +77,28 @@ fn first_block(epochs: &Epochs) -> Option<u64> {
     None
 }
 
+impl Epochs {
+    /// The epoch that the next block is in, and the blocks from this one until another begins. `None` where the next block may begin
+    /// one, and for a subnet without epochs.
+    pub fn of_next_block(&self) -> Option<(u64, u64)> {
+        let next = self.block.checked_add(1)?;
+        let tempo = u64::from(self.tempo);
+        if tempo == 0 {
+            return None;
+        }
+        let (index, end) = match &self.counter {
+            None => {
+                let (length, shift) = (tempo + 1, u64::from(self.netuid) + 1);
+                let index = next.checked_add(shift)? / length;
+                (index, (index + 1).checked_mul(length)?.checked_sub(shift)?)
+            }
+            Some(counter) if counter.is_due(next, tempo) => return None,
+            Some(counter) => (counter.index, counter.last_epoch.checked_add(tempo)?),
+        };
+        Some((index, end.saturating_sub(self.block)))
+    }
+}
+
 impl Counter {
     /// The epoch that extrinsics and reveals of `block` see: one that is due in it counts already.
     fn seen_at(&self, block: u64, tempo: u64) -> u64 {
@@ -158,6 +180,24 @@ mod tests {
             let epochs = Epochs { netuid, block, tempo, reveal_period, counter: None };
             assert_eq!(round_of(&epochs, seconds), Some(wanted), "{row:?}");
         }
+    }
+
+    #[test]
+    fn the_next_blocks_epoch_is_known_unless_it_may_begin_one() {
+        // Old runtimes: (block + netuid + 1) / (tempo + 1), of the block to come.
+        let old = |block| Epochs { netuid: 1, block, tempo: 9, reveal_period: 1, counter: None };
+        assert_eq!(old(6).of_next_block(), Some((0, 2)));
+        assert_eq!(old(7).of_next_block(), Some((1, 11)));
+        assert_eq!(old(8).of_next_block(), Some((1, 10)));
+        let new = |block| {
+            let counter = Counter { last_epoch: 100, pending_at: 0, index: 7, since_step: 0 };
+            Epochs { counter: Some(counter), tempo: 10, ..old(block) }
+        };
+        assert_eq!(new(100).of_next_block(), Some((7, 10)));
+        assert_eq!(new(108).of_next_block(), Some((7, 2)));
+        assert_eq!(new(109).of_next_block(), None);
+        assert_eq!(Epochs { tempo: 0, ..new(100) }.of_next_block(), None);
+        assert_eq!(old(u64::MAX).of_next_block(), None);
     }
 
     #[test]

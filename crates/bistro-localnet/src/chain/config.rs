@@ -30,6 +30,7 @@ pub struct GenesisNeuron {
 
 /// Settings of a local chain; [`Default`] is one subnet with mainnet's numbers, without commit-reveal.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "independent switches, set by name")]
 pub struct LocalChainConfig {
     /// Where to listen; port 0 takes a free one. Anyone who reaches it may use the chain.
     pub listen: SocketAddr,
@@ -39,6 +40,11 @@ pub struct LocalChainConfig {
     pub seal_on_transaction: bool,
     /// Make a block every `block_time`; without it, blocks come with transactions and on request only.
     pub clock: bool,
+    /// Blocks that finality is behind the newest block; 0: every block is final at once. A chain that makes blocks from transactions
+    /// only stays that far behind until the next one.
+    pub finality_lag: u32,
+    /// Let [`super::LocalChain::faults`] and the `bistro_*` methods make connections fail.
+    pub faults: bool,
     /// The one subnet.
     pub netuid: u16,
     /// Blocks between epochs, less one.
@@ -82,6 +88,8 @@ impl Default for LocalChainConfig {
             block_time: Duration::from_secs(12),
             seal_on_transaction: false,
             clock: true,
+            finality_lag: 2,
+            faults: false,
             netuid: 1,
             tempo: 360,
             weights_rate_limit: 100,
@@ -129,12 +137,9 @@ impl LocalChainConfig {
         let local = BeaconConfiguration::of(&beacon::beacon(self.beacon_period), "bistro-localnet");
         drand::BeaconConfig::<Runtime>::put(local);
         pallet::StakeThreshold::<Runtime>::put(self.stake_threshold);
-        for neuron in &self.neurons {
-            // Refused only when two coldkeys claim a hotkey or the subnet is full: then the later one is not there.
-            if SubtensorModule::register(&neuron.coldkey, &neuron.hotkey, n).is_ok() {
-                SubtensorModule::credit_stake(&neuron.hotkey, n, neuron.stake);
-            }
-        }
+        // Where two coldkeys claim a hotkey, and where the subnet is full, the later one is not there.
+        let neurons = self.neurons.iter().map(|n| (n.coldkey.clone(), n.hotkey.clone(), n.stake));
+        SubtensorModule::populate(n, neurons);
         SubtensorModule::recompute_permits(n);
     }
 }

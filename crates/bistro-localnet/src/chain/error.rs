@@ -22,6 +22,14 @@ pub enum ChainError {
     /// The pallet refused, by the name of its error.
     #[error("the local chain refused it: {0}")]
     Refused(String),
+    /// A reorganisation would take back final blocks, or none.
+    #[error("{depth} blocks cannot be replaced: the newest {most} are not final yet (--finality-lag)")]
+    Depth {
+        /// Blocks to be replaced.
+        depth: u32,
+        /// Blocks that are not final.
+        most: usize,
+    },
     /// The sealing thread was stopped in the middle.
     #[error("the local chain has stopped")]
     Stopped,

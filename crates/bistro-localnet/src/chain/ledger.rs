@@ -22,7 +22,7 @@ use std::{
     sync::Arc,
 };
 
-/// A block, final from the moment it exists.
+/// A block.
 #[derive(Debug)]
 pub(crate) struct Sealed {
     pub(crate) hash: Hash,
@@ -87,14 +87,29 @@ impl Ledger {
 
     /// The block with this hash, while its state is kept.
     pub(crate) fn block(&self, hash: Hash) -> Option<&Arc<Sealed>> {
-        let number = self.numbers.get(&hash)?;
-        let first = *self.recent.front()?.header.number();
-        self.recent.get((number - first) as usize)
+        self.numbered(*self.numbers.get(&hash)?)
     }
 
     /// State after `block`.
     pub(crate) fn view(&self, block: &Sealed) -> View<'_> {
         View { store: &self.store, number: *block.header.number(), root: *block.header.state_root() }
+    }
+
+    /// The recent block with this number.
+    pub(crate) fn numbered(&self, number: BlockNumber) -> Option<&Arc<Sealed>> {
+        let first = *self.recent.front()?.header.number();
+        self.recent.get(number.checked_sub(first)? as usize)
+    }
+
+    /// Takes back the newest blocks down to `to`, which becomes the newest.
+    pub(crate) fn rollback(&mut self, to: BlockNumber) {
+        while *self.head().header.number() > to && self.recent.len() > 1 {
+            if let Some(block) = self.recent.pop_back() {
+                self.numbers.remove(&block.hash);
+                self.hashes.pop();
+            }
+        }
+        self.store.rollback(*self.head().header.number());
     }
 
     /// Runs `f` in the runtime on the state after `block`; what it writes is dropped.

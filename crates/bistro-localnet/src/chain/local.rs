@@ -3,6 +3,7 @@
 use super::{
     config::LocalChainConfig,
     error::ChainError,
+    faults::{Faults, gate::Gate},
     node::Node,
     rpc,
     runtime::{AccountId, Balance, Balances, Drand, Runtime, SpecVersion, SubtensorModule, subtensor as pallet},
@@ -10,7 +11,11 @@ use super::{
 use frame_support::traits::fungible::Mutate;
 use jsonrpsee::server::{Server, ServerHandle};
 use sp_runtime::{DispatchError, ModuleError, traits::Header as _};
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -30,6 +35,7 @@ pub struct LocalChain {
     node: Arc<Node>,
     netuid: u16,
     address: SocketAddr,
+    faults: Option<Faults>,
     server: ServerHandle,
     /// Ends sealing when it is dropped.
     stop: DropGuard,
@@ -46,24 +52,37 @@ impl LocalChain {
         node.seal()?;
         let addr = config.listen;
         let listen = |source| ChainError::Listen { addr, source };
+        // Faulty connections lead to a server behind them.
+        let behind = if config.faults { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { addr };
         let server = Server::builder()
             .max_request_body_size(MAX_REQUEST)
             .max_response_body_size(MAX_RESPONSE)
             .max_connections(MAX_CONNECTIONS)
-            .build(addr)
+            .build(behind)
             .await
             .map_err(listen)?;
-        let address = server.local_addr().map_err(listen)?;
-        let server = server.start(rpc::module(node.clone())?);
+        let mut address = server.local_addr().map_err(listen)?;
+        let mut faults = None;
+        if config.faults {
+            let gate = Gate::open_at(addr, address).await.map_err(listen)?;
+            address = gate.address();
+            faults = Some(Faults::new(node.clone(), gate));
+        }
+        let server = server.start(rpc::module(node.clone(), faults.clone())?);
         let stop = CancellationToken::new();
         let sealing = tokio::spawn(node.clone().run(config.clock.then_some(config.block_time), stop.clone()));
         tracing::info!(%address, genesis = ?node.genesis_hash(), "the local chain is up");
-        Ok(Self { node, netuid: config.netuid, address, server, stop: stop.drop_guard(), sealing })
+        Ok(Self { node, netuid: config.netuid, address, faults, server, stop: stop.drop_guard(), sealing })
     }
 
     /// Where clients connect, as `ws://host:port`.
     pub fn url(&self) -> String {
         format!("ws://{}", self.address)
+    }
+
+    /// Faults on demand, where the configuration lets them be.
+    pub fn faults(&self) -> Option<&Faults> {
+        self.faults.as_ref()
     }
 
     /// Ends sealing and closes all connections.

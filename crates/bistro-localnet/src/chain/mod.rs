@@ -9,11 +9,13 @@
 //! - [`beacon`]: the rounds that open committed weights
 //! - `state`, `ledger`: versions of every storage key, and the blocks over them
 //! - `pool`, `node`: transactions, and the clock that seals them
+//! - [`faults`]: connections that break, answers that are lost, blocks that are taken back: on demand
 //! - `rpc`: what clients may ask
 
 pub mod beacon;
 mod config;
 mod error;
+pub mod faults;
 mod ledger;
 mod local;
 mod node;

@@ -3,14 +3,16 @@
 use super::{
     config::LocalChainConfig,
     error::ChainError,
+    faults::{Fate, Whims},
     ledger::{Building, Ledger, Sealed},
-    pool::{Pool, SubmitError, TxStatus},
+    pool::{Included, Pool, SubmitError, TxStatus},
     runtime::{AccountId, BlockNumber, Hash, Nonce, System},
+    state::HISTORY,
 };
 use parking::{Mutex, RwLock};
 use sp_runtime::traits::Header as _;
 use std::{
-    collections::HashMap,
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -26,8 +28,20 @@ const HEADS: usize = 256;
 /// What a clock can count to; longer block times are cut to it.
 const LONGEST_BLOCK_TIME: Duration = Duration::from_hours(24 * 365);
 
-/// Spec version, method and arguments.
-type MetadataCall = (u32, String, Vec<u8>);
+/// Answers that are remembered.
+const ANSWERS: usize = 16;
+
+/// On what a runtime call's answer depends.
+#[derive(Debug, PartialEq, Eq)]
+enum Scope {
+    /// A block's state.
+    Block(Hash),
+    /// The runtime alone: its description of itself.
+    Runtime(u32),
+}
+
+/// Scope, method and arguments.
+type Call = (Scope, String, Vec<u8>);
 
 /// Locks whose holder cannot panic with them half-written: runtime panics are caught before the lock is reached.
 mod parking {
@@ -65,6 +79,10 @@ mod parking {
 struct State {
     ledger: Ledger,
     pool: Pool,
+    /// Number of the newest block that nothing takes back.
+    finalized: BlockNumber,
+    /// Blocks after it, oldest first: hash and transactions.
+    unsettled: VecDeque<(Hash, Included)>,
 }
 
 /// One node.
@@ -72,10 +90,14 @@ struct State {
 pub(crate) struct Node {
     state: RwLock<State>,
     heads: broadcast::Sender<Arc<Sealed>>,
+    finalized: broadcast::Sender<Arc<Sealed>>,
+    /// Blocks that finality is behind.
+    lag: BlockNumber,
+    whims: Whims,
     wake: Notify,
     seal_on_transaction: bool,
-    /// Answers that depend on the runtime's version only: large, and the same for every client.
-    metadata: Mutex<HashMap<MetadataCall, Vec<u8>>>,
+    /// The newest answers of runtime calls: large, slow to compute, and the same for every client.
+    answers: Mutex<VecDeque<(Call, Arc<[u8]>)>>,
 }
 
 impl Node {
@@ -83,11 +105,15 @@ impl Node {
     pub(crate) fn new(config: &LocalChainConfig) -> Result<Self, ChainError> {
         let ledger = Ledger::new(|| config.build_genesis())?;
         Ok(Self {
-            state: RwLock::new(State { ledger, pool: Pool::default() }),
+            state: RwLock::new(State { ledger, pool: Pool::default(), finalized: 0, unsettled: VecDeque::new() }),
             heads: broadcast::channel(HEADS).0,
+            finalized: broadcast::channel(HEADS).0,
+            // States older than that are not kept.
+            lag: config.finality_lag.min(HISTORY / 2),
+            whims: Whims::default(),
             wake: Notify::new(),
             seal_on_transaction: config.seal_on_transaction,
-            metadata: Mutex::new(HashMap::new()),
+            answers: Mutex::new(VecDeque::new()),
         })
     }
 
@@ -122,27 +148,88 @@ impl Node {
         &self,
         root: impl FnOnce(&mut Building<'_>) -> R,
     ) -> Result<(Arc<Sealed>, R), ChainError> {
+        self.seal_onto(&mut self.state.write(), |block, pool, number| (root(block), pool.fill(block, number)))
+    }
+
+    /// Makes a block of what `fill` puts in, and tells whom it concerns.
+    fn seal_onto<R>(
+        &self,
+        state: &mut State,
+        fill: impl FnOnce(&mut Building<'_>, &mut Pool, BlockNumber) -> (R, Included),
+    ) -> Result<(Arc<Sealed>, R), ChainError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let mut guard = self.state.write();
-        let State { ledger, pool } = &mut *guard;
-        let number = ledger.head().header.number() + 1;
+        let number = state.ledger.head().header.number() + 1;
+        let (ledger, pool) = (&mut state.ledger, &mut state.pool);
         let mut outcome = None;
-        let sealed = ledger.seal(now, |block| {
-            let result = root(block);
-            outcome = Some((result, pool.fill(block, number)));
-        })?;
+        let sealed = ledger.seal(now, |block| outcome = Some(fill(block, pool, number)))?;
         let (result, included) = outcome.ok_or(ChainError::Stopped)?;
         // Watchers and heads hear of the block while no one can yet read a later one.
-        included.announce(sealed.hash);
+        included.tell(&TxStatus::InBlock(sealed.hash));
+        state.unsettled.push_back((sealed.hash, included));
         let _ = self.heads.send(sealed.clone());
+        self.finalize(state);
         tracing::trace!(number, hash = ?sealed.hash, transactions = sealed.body.len() - 1, "sealed");
         Ok((sealed, result))
+    }
+
+    /// Makes final what is far enough behind the newest block.
+    fn finalize(&self, state: &mut State) {
+        while state.unsettled.len() > self.lag as usize {
+            let Some((hash, included)) = state.unsettled.pop_front() else { return };
+            included.tell(&TxStatus::Finalized(hash));
+            state.finalized += 1;
+            if let Some(block) = state.ledger.block(hash) {
+                let _ = self.finalized.send(block.clone());
+            }
+        }
+    }
+
+    /// Replaces the newest `depth` blocks by as many others and one more, which makes theirs the longer branch. Their transactions
+    /// meet `fate`; what was done on the chain's own authority in them is undone.
+    pub(crate) fn reorganise(&self, depth: BlockNumber, fate: Fate) -> Result<Arc<Sealed>, ChainError> {
+        let mut guard = self.state.write();
+        let state = &mut *guard;
+        let most = state.unsettled.len();
+        if depth == 0 || depth as usize > most {
+            return Err(ChainError::Depth { depth, most });
+        }
+        state.ledger.rollback(*state.ledger.head().header.number() - depth);
+        // The newest first, so that what is given back stands in its old order.
+        for (hash, included) in state.unsettled.split_off(most - depth as usize).into_iter().rev() {
+            included.tell(&TxStatus::Retracted(hash));
+            match fate {
+                Fate::Reincluded => state.pool.give_back(included),
+                Fate::Lost => state.pool.forget(&included),
+            }
+        }
+        for _ in 0..depth {
+            self.seal_onto(state, |_, _, _| ((), Included::default()))?;
+        }
+        let (head, ()) = self.seal_onto(state, |block, pool, number| ((), pool.fill(block, number)))?;
+        tracing::info!(depth, ?fate, number = head.header.number(), "reorganised");
+        Ok(head)
     }
 
     /// New blocks from now on.
     pub(crate) fn heads(&self) -> broadcast::Receiver<Arc<Sealed>> {
         self.heads.subscribe()
+    }
+
+    /// Blocks that become final from now on.
+    pub(crate) fn finalized_heads(&self) -> broadcast::Receiver<Arc<Sealed>> {
+        self.finalized.subscribe()
+    }
+
+    /// The newest block that nothing takes back.
+    pub(crate) fn finalized(&self) -> Arc<Sealed> {
+        let state = self.state.read();
+        state.ledger.numbered(state.finalized).unwrap_or(state.ledger.head()).clone()
+    }
+
+    /// Faults to come.
+    pub(crate) fn whims(&self) -> &Whims {
+        &self.whims
     }
 
     /// The newest block.
@@ -172,21 +259,21 @@ impl Node {
     }
 
     /// The runtime API `method` with SCALE arguments, as of `block`; `None` where there is no such method.
-    pub(crate) fn call(&self, block: &Sealed, method: &str, arguments: &[u8]) -> Result<Option<Vec<u8>>, ChainError> {
-        let dispatch = || self.query(block, || super::runtime::apis::api::dispatch(method, arguments));
-        if !method.starts_with("Metadata_") {
-            return dispatch();
-        }
-        let key = (block.spec_version, method.to_owned(), arguments.to_vec());
-        if let Some(answer) = self.metadata.lock().get(&key) {
+    pub(crate) fn call(&self, block: &Sealed, method: &str, arguments: &[u8]) -> Result<Option<Arc<[u8]>>, ChainError> {
+        let of_runtime = method.starts_with("Metadata_");
+        let scope = if of_runtime { Scope::Runtime(block.spec_version) } else { Scope::Block(block.hash) };
+        let call = (scope, method.to_owned(), arguments.to_vec());
+        if let Some((_, answer)) = self.answers.lock().iter().find(|(known, _)| *known == call) {
             return Ok(Some(answer.clone()));
         }
-        let answer = dispatch()?;
-        let mut known = self.metadata.lock();
-        if let Some(answer) = &answer
-            && known.len() < 64
-        {
-            known.insert(key, answer.clone());
+        let answer = self.query(block, || super::runtime::apis::api::dispatch(method, arguments))?;
+        let answer = answer.map(Arc::<[u8]>::from);
+        if let Some(answer) = &answer {
+            let mut known = self.answers.lock();
+            if known.len() == ANSWERS {
+                known.pop_front();
+            }
+            known.push_back((call, answer.clone()));
         }
         Ok(answer)
     }
@@ -215,7 +302,7 @@ impl Node {
     /// Takes a transaction into the pool.
     pub(crate) fn submit(&self, bytes: &[u8]) -> Result<(Hash, UnboundedReceiver<TxStatus>), SubmitError> {
         let mut guard = self.state.write();
-        let State { ledger, pool } = &mut *guard;
+        let State { ledger, pool, .. } = &mut *guard;
         let taken = pool.submit(ledger, bytes)?;
         if self.seal_on_transaction && pool.has_ready() {
             self.wake.notify_one();

@@ -31,12 +31,23 @@ pub(crate) enum TxStatus {
     Ready,
     /// In this block.
     InBlock(Hash),
+    /// In this block no more: another has its place.
+    Retracted(Hash),
     /// In this block, which is final.
     Finalized(Hash),
     /// Replaced by this transaction.
     Usurped(Hash),
     /// No longer valid.
     Invalid,
+    /// Thrown out of the pool.
+    Dropped,
+}
+
+impl TxStatus {
+    /// Whether nothing follows it.
+    pub(crate) fn is_last(&self) -> bool {
+        matches!(self, Self::Finalized(_) | Self::Usurped(_) | Self::Invalid | Self::Dropped)
+    }
 }
 
 /// Why a transaction was not taken.
@@ -93,15 +104,15 @@ pub(crate) struct Pool {
     banned: VecDeque<Hash>,
 }
 
-/// The watchers of the transactions that went into a block.
-pub(crate) struct Included(Vec<UnboundedSender<TxStatus>>);
+/// The transactions that went into a block, until it is final or taken back.
+#[derive(Debug, Default)]
+pub(crate) struct Included(Vec<Waiting>);
 
 impl Included {
-    /// Tells the watchers that their transactions are in `block`, for good.
-    pub(crate) fn announce(self, block: Hash) {
-        for watcher in self.0 {
-            let _ = watcher.send(TxStatus::InBlock(block));
-            let _ = watcher.send(TxStatus::Finalized(block));
+    /// Tells the watchers what became of them.
+    pub(crate) fn tell(&self, status: &TxStatus) {
+        for transaction in &self.0 {
+            transaction.tell(status);
         }
     }
 }
@@ -192,16 +203,15 @@ impl Pool {
 
     /// Puts into `block` what fits, and forgets what has become invalid.
     pub(crate) fn fill(&mut self, block: &mut Building<'_>, number: BlockNumber) -> Included {
-        let (mut included, mut watchers) = (0, Vec::new());
+        let mut included = Vec::new();
         // A transaction may depend on one that arrived later, so go round until a round adds nothing.
         loop {
-            let before = included;
+            let before = included.len();
             for waiting in std::mem::take(&mut self.waiting) {
                 match block.apply(&waiting.transaction) {
                     Ok(Ok(_)) => {
                         self.ban(waiting.hash);
-                        included += 1;
-                        watchers.extend(waiting.watchers);
+                        included.push(waiting);
                     }
                     Ok(Err(TransactionValidityError::Invalid(
                         InvalidTransaction::Future | InvalidTransaction::ExhaustsResources,
@@ -213,11 +223,23 @@ impl Pool {
                     }
                 }
             }
-            if included == before {
+            if included.len() == before {
                 break;
             }
         }
-        Included(watchers)
+        Included(included)
+    }
+
+    /// Takes back what was in a block that is no more, before all that waits.
+    pub(crate) fn give_back(&mut self, included: Included) {
+        self.banned.retain(|hash| !included.0.iter().any(|w| w.hash == *hash));
+        self.waiting.splice(..0, included.0);
+    }
+
+    /// Forgets what was in a block that is no more; the same bytes may come again.
+    pub(crate) fn forget(&mut self, included: &Included) {
+        self.banned.retain(|hash| !included.0.iter().any(|w| w.hash == *hash));
+        included.tell(&TxStatus::Dropped);
     }
 
     fn ban(&mut self, hash: Hash) {

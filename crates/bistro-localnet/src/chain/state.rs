@@ -82,6 +82,19 @@ impl Store {
         }
     }
 
+    /// Takes back the blocks after `to`, as if they had never been.
+    pub(crate) fn rollback(&mut self, to: BlockNumber) {
+        while self.changed.back().is_some_and(|(block, _)| *block > to) {
+            for key in self.changed.pop_back().into_iter().flat_map(|(_, keys)| keys) {
+                let Some(versions) = self.entries.get_mut(&key) else { continue };
+                versions.retain(|v| v.from <= to);
+                if versions.is_empty() {
+                    self.entries.remove(&key);
+                }
+            }
+        }
+    }
+
     /// Drops the versions of `key` that were replaced at `oldest` or before.
     fn forget(&mut self, key: &[u8], oldest: BlockNumber) {
         let Some(versions) = self.entries.get_mut(key) else { return };
@@ -251,6 +264,19 @@ mod tests {
         assert_eq!(keys(Bound::Unbounded, 1), [b"x1", b"x3"]);
         assert_eq!(keys(Bound::Excluded(b"x1"), 0), [b"x2", b"x3"]);
         assert_eq!(keys(Bound::Included(b"a"), 1), [b"x1", b"x3"]);
+    }
+
+    #[test]
+    fn blocks_that_are_taken_back_leave_no_trace() {
+        let mut store = Store::default();
+        store.commit(0, vec![put("a", Some("0"))]);
+        store.commit(1, vec![put("a", Some("1")), put("new", Some("1"))]);
+        store.commit(2, vec![put("a", None)]);
+        store.rollback(0);
+        assert_eq!((store.get(b"a", 2), store.get(b"new", 2)), (Some(&b"0"[..]), None));
+        assert!(!store.entries.contains_key(&b"new"[..]));
+        store.commit(1, vec![put("a", Some("other"))]);
+        assert_eq!((store.get(b"a", 1), store.get(b"a", 0)), (Some(&b"other"[..]), Some(&b"0"[..])));
     }
 
     #[test]

@@ -90,10 +90,8 @@ fn setup(options: &Options, dir: PathBuf) -> Setup {
         dir,
         netuid: NetUid(212),
         block_time: options.block_time,
-        seal_on_transaction: false,
-        chain_port: 0,
-        s3_port: 0,
         names: std::iter::once("validator".to_owned()).chain(miners).chain(["poisoner".to_owned()]).collect(),
+        ..Setup::default()
     }
 }
 

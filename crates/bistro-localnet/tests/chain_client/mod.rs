@@ -52,7 +52,15 @@ pub(crate) async fn chain_of(neurons: &[(Key, u64)], config: LocalChainConfig) -
         hotkey: key.public().into(),
         stake: *stake,
     });
-    let config = LocalChainConfig { neurons: neurons.collect(), clock: false, seal_on_transaction: true, ..config };
+    // Blocks come one at a time here, so they are final at once: nobody makes the later ones that finality waits for.
+    let finality_lag = 0;
+    let config = LocalChainConfig {
+        neurons: neurons.collect(),
+        clock: false,
+        seal_on_transaction: true,
+        finality_lag,
+        ..config
+    };
     LocalChain::start(config).await.unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! `author_*`: transactions on their way into a block.
 
 use super::{Answer, Bytes, Module, block_at, errors, next, send};
-use crate::chain::{error::ChainError, pool::TxStatus};
+use crate::chain::error::ChainError;
 use codec::{Decode, Encode};
 use pallet_transaction_payment::RuntimeDispatchInfo;
 use sp_core::H256;
@@ -9,6 +9,9 @@ use sp_core::H256;
 pub(super) fn register(module: &mut Module) -> Result<(), ChainError> {
     module.register_blocking_method("author_submitExtrinsic", |params, node, _| -> Answer<H256> {
         let transaction: Bytes = params.sequence().next()?;
+        if let Some(refusal) = node.whims().refusal() {
+            return Err(refusal);
+        }
         let (hash, _) = node.submit(&transaction)?;
         Ok(hash)
     })?;
@@ -20,18 +23,24 @@ pub(super) fn register(module: &mut Module) -> Result<(), ChainError> {
         "author_extrinsicUpdate",
         "author_unwatchExtrinsic",
         |params, pending, node, _| async move {
+            if let Some(refusal) = node.whims().refusal() {
+                return pending.reject(refusal).await;
+            }
             let submitted = match params.sequence().next::<Bytes>() {
                 Ok(transaction) => node.submit(&transaction).map_err(Into::into),
                 Err(error) => Err(error),
             };
+            if node.whims().swallows() {
+                // An answer that never comes, for as long as the client cares to wait.
+                return std::future::pending().await;
+            }
             let mut fate = match submitted {
                 Ok((_, fate)) => fate,
                 Err(error) => return pending.reject(error).await,
             };
             let Ok(sink) = pending.accept().await else { return };
             while let Some(status) = fate.recv().await {
-                let last = matches!(status, TxStatus::Finalized(_) | TxStatus::Invalid | TxStatus::Usurped(_));
-                if !send(&sink, &status).await || last {
+                if !send(&sink, &status).await || status.is_last() {
                     return;
                 }
             }

@@ -1,11 +1,12 @@
 //! `chain_*`: blocks and headers.
 
-use super::{Answer, Bytes, Module, block_at, follow, next, only_hash};
-use crate::chain::{error::ChainError, node::Node, runtime::BlockNumber};
+use super::{Answer, Bytes, Module, follow, next, only_hash};
+use crate::chain::{error::ChainError, ledger::Sealed, node::Node, runtime::BlockNumber};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sp_core::{H256, U256};
 use std::sync::Arc;
+use tokio::sync::broadcast::Receiver;
 
 /// A number of a block, as a number or in hexadecimal.
 #[derive(Deserialize)]
@@ -50,13 +51,18 @@ pub(super) fn register(module: &mut Module) -> Result<(), ChainError> {
         let extrinsics: Vec<Bytes> = block.body.iter().cloned().map(Bytes).collect();
         Ok(json!({ "block": { "header": block.header, "extrinsics": extrinsics }, "justifications": null }))
     })?;
-    module.register_method("chain_getFinalizedHead", |_, node, _| Answer::Ok(node.head().hash))?;
+    module.register_method("chain_getFinalizedHead", |_, node, _| Answer::Ok(node.finalized().hash))?;
     module.register_alias("chain_getFinalisedHead", "chain_getFinalizedHead")?;
 
-    // Every block is best and final at once, so the three differ in their names only.
-    heads(module, "chain_subscribeNewHeads", "chain_newHead", "chain_unsubscribeNewHeads")?;
-    heads(module, "chain_subscribeAllHeads", "chain_allHead", "chain_unsubscribeAllHeads")?;
-    heads(module, "chain_subscribeFinalizedHeads", "chain_finalizedHead", "chain_unsubscribeFinalizedHeads")?;
+    // Every block is the best one when it is made, so the first two differ in their names only.
+    heads(module, ["chain_subscribeNewHeads", "chain_newHead", "chain_unsubscribeNewHeads"], |node| {
+        (node.heads(), node.head())
+    })?;
+    heads(module, ["chain_subscribeAllHeads", "chain_allHead", "chain_unsubscribeAllHeads"], |node| {
+        (node.heads(), node.head())
+    })?;
+    let names = ["chain_subscribeFinalizedHeads", "chain_finalizedHead", "chain_unsubscribeFinalizedHeads"];
+    heads(module, names, |node| (node.finalized_heads(), node.finalized()))?;
     for (alias, method) in [
         ("chain_subscribeNewHead", "chain_subscribeNewHeads"),
         ("subscribe_newHead", "chain_subscribeNewHeads"),
@@ -70,21 +76,19 @@ pub(super) fn register(module: &mut Module) -> Result<(), ChainError> {
     Ok(())
 }
 
-/// A subscription to headers: the newest, then every new one.
-fn heads(
-    module: &mut Module,
-    subscribe: &'static str,
-    notification: &'static str,
-    unsubscribe: &'static str,
-) -> Result<(), ChainError> {
+/// Blocks to come, and the newest of them that is there.
+type Heads = (Receiver<Arc<Sealed>>, Arc<Sealed>);
+
+/// A subscription to headers: the newest, then every new one. `names` are those of subscribing, notifying and unsubscribing.
+fn heads(module: &mut Module, names: [&'static str; 3], from: fn(&Node) -> Heads) -> Result<(), ChainError> {
+    let [subscribe, notification, unsubscribe] = names;
     module.register_subscription(
         subscribe,
         notification,
         unsubscribe,
-        |_, pending, node: Arc<Arc<Node>>, _| async move {
-            let heads = node.heads();
-            let first = block_at(&node, None).map(|head| head.header.clone()).ok();
-            follow(pending, heads, first, |head| Some(Some(head.header.clone()))).await;
+        move |_, pending, node: Arc<Arc<Node>>, _| async move {
+            let (heads, newest) = from(&node);
+            follow(pending, heads, newest.header.clone(), |head| Some(head.header.clone())).await;
         },
     )?;
     Ok(())

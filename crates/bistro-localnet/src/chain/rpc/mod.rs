@@ -7,14 +7,16 @@
 //! - [`state`]: storage, runtime calls, versions
 //! - [`author`]: transactions on their way into a block
 //! - [`system`]: the node itself
+//! - [`faults`]: what no node should do, on demand
 
 mod author;
 mod chain;
 mod errors;
+mod faults;
 mod state;
 mod system;
 
-use super::{error::ChainError, ledger::Sealed, node::Node};
+use super::{error::ChainError, faults::Faults, ledger::Sealed, node::Node};
 use jsonrpsee::{
     PendingSubscriptionSink, RpcModule, SubscriptionMessage, SubscriptionSink,
     types::{ErrorObjectOwned, Params},
@@ -28,12 +30,15 @@ type Module = RpcModule<Arc<Node>>;
 type Answer<T> = Result<T, ErrorObjectOwned>;
 
 /// All methods.
-pub(super) fn module(node: Arc<Node>) -> Result<Module, ChainError> {
+pub(super) fn module(node: Arc<Node>, faults: Option<Faults>) -> Result<Module, ChainError> {
     let mut module = RpcModule::new(node);
     chain::register(&mut module)?;
     state::register(&mut module)?;
     author::register(&mut module)?;
     system::register(&mut module)?;
+    if let Some(faults) = faults {
+        module.merge(faults::module(faults)?)?;
+    }
     let mut methods: Vec<&'static str> = module.method_names().collect();
     methods.push("rpc_methods");
     methods.sort_unstable();

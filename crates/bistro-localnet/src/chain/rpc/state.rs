@@ -5,6 +5,7 @@ use crate::chain::{error::ChainError, ledger::Sealed, node::Node, runtime::Versi
 use codec::Decode;
 use frame_support::traits::Get;
 use jsonrpsee::types::Params;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use sp_runtime::traits::{BlakeTwo256, Hash as _};
 use sp_version::RuntimeVersion;
@@ -18,6 +19,24 @@ pub(super) fn register(module: &mut Module) -> Result<(), ChainError> {
     keys(module)?;
     runtime(module)?;
     subscriptions(module)
+}
+
+/// Bytes as `0x…`, like [`Bytes`], for large answers: that one's own code is compiled without optimisation in a development build.
+#[derive(Clone)]
+struct Hex<B>(B);
+
+impl<B: AsRef<[u8]>> Serialize for Hex<B> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let bytes = self.0.as_ref();
+        let mut text = String::with_capacity(2 + 2 * bytes.len());
+        text.push_str("0x");
+        for byte in bytes {
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        serializer.serialize_str(&text)
+    }
 }
 
 /// One storage value, as parameters `key, at`.
@@ -75,21 +94,21 @@ fn keys(module: &mut Module) -> Result<(), ChainError> {
 }
 
 fn runtime(module: &mut Module) -> Result<(), ChainError> {
-    module.register_blocking_method("state_call", |params, node, _| -> Answer<Bytes> {
+    module.register_blocking_method("state_call", |params, node, _| -> Answer<Hex<Arc<[u8]>>> {
         let mut rest = params.sequence();
         let method: String = rest.next()?;
         let arguments: Bytes = rest.next()?;
         let block = block_at(&node, next(&mut rest)?)?;
         let answer = node.call(&block, &method, &arguments)?;
-        answer.map(Bytes).ok_or_else(|| errors::execution(&format!("Exported method {method} is not found")))
+        answer.map(Hex).ok_or_else(|| errors::execution(&format!("Exported method {method} is not found")))
     })?;
     module.register_alias("state_callAt", "state_call")?;
-    module.register_blocking_method("state_getMetadata", |params, node, _| -> Answer<Bytes> {
+    module.register_blocking_method("state_getMetadata", |params, node, _| -> Answer<Hex<Vec<u8>>> {
         let block = block_at(&node, only_hash(&params)?)?;
         let answer = node.call(&block, "Metadata_metadata", &[])?.unwrap_or_default();
         // The runtime's answer is bytes within bytes.
         let metadata = Vec::<u8>::decode(&mut &answer[..]).map_err(|e| errors::execution(&e.to_string()))?;
-        Ok(Bytes(metadata))
+        Ok(Hex(metadata))
     })?;
     module.register_method("state_getRuntimeVersion", |params, node, _| -> Answer<RuntimeVersion> {
         let block = block_at(node, only_hash(&params)?)?;

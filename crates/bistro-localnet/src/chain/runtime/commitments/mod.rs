@@ -154,6 +154,11 @@ pub mod pallet {
     pub type UsedSpaceOf<T: Config> =
         StorageDoubleMap<_, Identity, u16, Twox64Concat, T::AccountId, UsageTracker, OptionQuery>;
 
+    /// What became readable of timelocked commitments. Empty: this chain opens none, but clients of Bittensor read it.
+    #[pallet::storage]
+    pub type RevealedCommitments<T: Config> =
+        StorageDoubleMap<_, Identity, u16, Twox64Concat, T::AccountId, Vec<(Vec<u8>, u64)>, OptionQuery>;
+
     #[pallet::storage]
     pub type MaxSpace<T: Config> = StorageValue<_, u32, ValueQuery, DefaultMaxSpace>;
 

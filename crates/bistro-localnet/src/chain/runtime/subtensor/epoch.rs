@@ -24,8 +24,7 @@ impl<T: Config> Pallet<T> {
 
     /// Whether subnet `netuid` ends its epoch at `block`: subnets take turns. The block after it has the next index.
     pub(super) fn is_epoch_block(netuid: u16, block: u64) -> bool {
-        let tempo = u64::from(Tempo::<T>::get(netuid));
-        tempo != 0 && (block + u64::from(netuid) + 2).is_multiple_of(tempo + 1)
+        ends_epoch(Tempo::<T>::get(netuid), netuid, block)
     }
 
     /// Index of the epoch of subnet `netuid` that `block` is in.
@@ -90,5 +89,25 @@ impl<T: Config> commitments::Membership<T::AccountId> for Pallet<T> {
 
     fn epoch_index(netuid: u16, block: u64) -> u64 {
         Self::epoch_index_at(netuid, block)
+    }
+}
+
+/// Subtensor's rule: the blocks of an epoch are counted from `block + netuid + 1`, and its last one runs it.
+fn ends_epoch(tempo: u16, netuid: u16, block: u64) -> bool {
+    let length = u64::from(tempo) + 1;
+    tempo != 0 && (block + u64::from(netuid) + 1) % length == u64::from(tempo)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ends_epoch;
+
+    #[test]
+    fn the_first_epoch_is_where_subtensors_table_has_it() {
+        for (tempo, netuid, first) in [(1, 0, 0), (1, 1, 1), (2, 0, 1), (2, 1, 0), (100, 0, 99), (100, 1, 98)] {
+            let found = (0..200).find(|&block| ends_epoch(tempo, netuid, block));
+            assert_eq!(found, Some(first), "tempo {tempo}, netuid {netuid}");
+        }
+        assert!(!(0..200).any(|block| ends_epoch(0, 0, block)), "a tempo of 0 is no epoch at all");
     }
 }

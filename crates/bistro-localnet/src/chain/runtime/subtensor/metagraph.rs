@@ -138,7 +138,7 @@ impl<T: Config> Pallet<T> {
         Some(Metagraph {
             netuid: Compact(netuid),
             name: b"bistro".iter().copied().map(Compact).collect(),
-            symbol: "β".bytes().map(Compact).collect(),
+            symbol: TokenSymbol::<T>::get(netuid).into_iter().map(Compact).collect(),
             identity: None,
             network_registered_at: Compact(NetworkRegisteredAt::<T>::get(netuid)),
             owner_hotkey: SubnetOwnerHotkey::<T>::get(netuid),

@@ -178,6 +178,10 @@ pub mod pallet {
         360
     }
     #[pallet::type_value]
+    pub fn DefaultTokenSymbol() -> Vec<u8> {
+        "τ".into()
+    }
+    #[pallet::type_value]
     pub fn DefaultMaxAllowedUids() -> u16 {
         256
     }
@@ -243,6 +247,9 @@ pub mod pallet {
     pub type NetworkRegisteredAt<T: Config> = StorageMap<_, Identity, u16, u64, ValueQuery>;
     #[pallet::storage]
     pub type NetworkRegistrationAllowed<T: Config> = StorageMap<_, Identity, u16, bool, ValueQuery, DefaultTrue>;
+    /// What a subnet's alpha is called; clients of Bittensor read all of them when they connect.
+    #[pallet::storage]
+    pub type TokenSymbol<T: Config> = StorageMap<_, Identity, u16, Vec<u8>, ValueQuery, DefaultTokenSymbol>;
     #[pallet::storage]
     pub type SubnetOwner<T: Config> = StorageMap<_, Identity, u16, T::AccountId, ValueQuery, DefaultAccount<T>>;
     #[pallet::storage]

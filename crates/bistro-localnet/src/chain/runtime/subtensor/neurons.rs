@@ -11,6 +11,8 @@ use frame_support::{
 };
 use sp_runtime::SaturatedConversion;
 
+/// What a subnet's alpha is called.
+pub const SYMBOL: &str = "β";
 /// The least stake that can be added, rao.
 pub const MIN_STAKE: u64 = 500_000;
 
@@ -26,6 +28,7 @@ impl<T: Config> Pallet<T> {
             NetworksAdded::<T>::insert(netuid, true);
             TotalNetworks::<T>::mutate(|n| *n += 1);
             NetworkRegisteredAt::<T>::insert(netuid, Self::current_block());
+            TokenSymbol::<T>::insert(netuid, SYMBOL.as_bytes());
             SubnetOwner::<T>::insert(netuid, owner);
             Self::deposit_event(Event::NetworkAdded(netuid, 0));
         }
@@ -56,12 +59,7 @@ impl<T: Config> Pallet<T> {
     /// Gives `hotkey` of `coldkey` a uid in subnet `netuid`, its own if it has one already.
     pub fn register(coldkey: &T::AccountId, hotkey: &T::AccountId, netuid: u16) -> Result<u16, Error<T>> {
         ensure!(NetworksAdded::<T>::get(netuid), Error::<T>::SubnetNotExists);
-        if Owner::<T>::contains_key(hotkey) {
-            ensure!(Owner::<T>::get(hotkey) == *coldkey, Error::<T>::NonAssociatedColdKey);
-        } else {
-            Owner::<T>::insert(hotkey, coldkey);
-            OwnedHotkeys::<T>::append(coldkey, hotkey);
-        }
+        Self::claim(coldkey, hotkey)?;
         if let Some(uid) = Uids::<T>::get(netuid, hotkey) {
             return Ok(uid);
         }
@@ -79,13 +77,52 @@ impl<T: Config> Pallet<T> {
         Ok(uid)
     }
 
-    /// Writes what a new neuron starts with.
-    fn seat(netuid: u16, uid: u16, hotkey: &T::AccountId) {
-        let block = Self::current_block();
+    /// Seats the neurons of the first block, each as coldkey, hotkey and stake. What [`Self::register`] does one by one would write
+    /// four vectors of all neurons for each.
+    pub fn populate(netuid: u16, neurons: impl IntoIterator<Item = (T::AccountId, T::AccountId, u64)>) {
+        let (mut count, block) = (0_u16, Self::current_block());
+        for (coldkey, hotkey, stake) in neurons {
+            let new = !Uids::<T>::contains_key(netuid, &hotkey);
+            if Self::claim(&coldkey, &hotkey).is_err() || new && count == MaxAllowedUids::<T>::get(netuid) {
+                continue;
+            }
+            if new {
+                Self::name_seat(netuid, count, &hotkey, block);
+                count += 1;
+            }
+            Self::credit_stake(&hotkey, netuid, stake);
+        }
+        let all = usize::from(count);
+        SubnetworkN::<T>::insert(netuid, count);
+        LastUpdate::<T>::insert(netuid, vec![block; all]);
+        ValidatorPermit::<T>::insert(netuid, vec![false; all]);
+        Active::<T>::insert(netuid, vec![true; all]);
+        Incentive::<T>::insert(netuid, vec![0; all]);
+    }
+
+    /// Makes `coldkey` the owner of `hotkey`, unless another one is.
+    fn claim(coldkey: &T::AccountId, hotkey: &T::AccountId) -> Result<(), Error<T>> {
+        if Owner::<T>::contains_key(hotkey) {
+            ensure!(Owner::<T>::get(hotkey) == *coldkey, Error::<T>::NonAssociatedColdKey);
+        } else {
+            Owner::<T>::insert(hotkey, coldkey);
+            OwnedHotkeys::<T>::append(coldkey, hotkey);
+        }
+        Ok(())
+    }
+
+    /// Writes who holds a uid.
+    fn name_seat(netuid: u16, uid: u16, hotkey: &T::AccountId, block: u64) {
         Keys::<T>::insert(netuid, uid, hotkey);
         Uids::<T>::insert(netuid, hotkey, uid);
         IsNetworkMember::<T>::insert(hotkey, netuid, true);
         BlockAtRegistration::<T>::insert(netuid, uid, block);
+    }
+
+    /// Writes what a new neuron starts with.
+    fn seat(netuid: u16, uid: u16, hotkey: &T::AccountId) {
+        let block = Self::current_block();
+        Self::name_seat(netuid, uid, hotkey, block);
         let at = usize::from(uid);
         LastUpdate::<T>::mutate(netuid, |v| set(v, at, block));
         ValidatorPermit::<T>::mutate(netuid, |v| set(v, at, false));

@@ -94,10 +94,13 @@ impl<T: Config> Pallet<T> {
     /// Sets the weights that are inside; those of a hotkey that is not the committer's own are a copy.
     fn reveal(netuid: u16, who: &T::AccountId, commit: &[u8], signature: &[u8]) -> Result<(), &'static str> {
         let text = timelock::decrypt(commit, signature).map_err(|_| "it cannot be decrypted")?;
-        let (uids, values, version_key) = match Payload::decode(&mut &text[..]) {
-            Ok(p) if p.hotkey == who.encode() => (p.uids, p.values, p.version_key),
-            Ok(_) => return Err("it names another hotkey"),
-            Err(_) => {
+        // The older form can read as the newer one with a hotkey of a few bytes; what is no account's name is no name.
+        let named = Payload::decode(&mut &text[..]).ok();
+        let named = named.and_then(|p| Some((T::AccountId::decode(&mut &p.hotkey[..]).ok()?, p)));
+        let (uids, values, version_key) = match named {
+            Some((hotkey, p)) if hotkey == *who => (p.uids, p.values, p.version_key),
+            Some(_) => return Err("it names another hotkey"),
+            None => {
                 let p = LegacyPayload::decode(&mut &text[..]).map_err(|_| "there are no weights inside")?;
                 (p.uids, p.values, p.version_key)
             }
