@@ -10,6 +10,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 from websockets.sync.client import connect
@@ -23,7 +24,8 @@ CLIENTS = {"bistro": [ours], "bittensor": [*peer, "sdk"], "substrate-interface":
 def run(command, url, neurons, wallet):
     """One process: its own times, and what the system counted of it."""
     arguments = [*command, url, "1", str(wallets / neurons), wallet, "default", times]
-    child = subprocess.Popen(arguments, stdout=subprocess.PIPE)
+    # The SDK keeps what it read below HOME: each process is to read it anew.
+    child = subprocess.Popen(arguments, stdout=subprocess.PIPE, env=os.environ | {"HOME": tempfile.mkdtemp(dir=wallets)})
     said = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)
     assert status == 0, f"{arguments} failed"
@@ -47,22 +49,29 @@ def node_alone(url):
     return statistics.median(seconds)
 
 
-median = {}
+median, node = {}, {}
 for neurons, url in chains.items():
     results = {name: [] for name in CLIENTS}
     for _ in range(rounds):
         for name, command in CLIENTS.items():
             results[name].append(run(command, url, neurons, "ours" if name == "bistro" else "peer"))
-    print(f"{neurons} neurons; the node alone takes {node_alone(url) * 1e3:.1f} ms for a metagraph")
+    node[neurons] = node_alone(url)
+    print(f"{neurons} neurons; the node alone takes {node[neurons] * 1e3:.1f} ms for a metagraph")
     print(f"{'':21}{'metagraph':>12}{'set_weights':>13}{'connect':>12}{'CPU':>10}{'memory':>12}")
     for name, runs in results.items():
         reads = statistics.median(t for one in runs for t in one["metagraph"])
         one = {key: statistics.median(r[key] for r in runs) for key in ("connect", "cpu", "rss")}
-        median[name, neurons] = one | {"metagraph": reads}
+        median[name, neurons] = one | {"metagraph": reads, "peaks_kib": runs[-1].get("peaks_kib")}
         sets = [r["set_weights"] for r in runs if "set_weights" in r]
         set_ms = f"{statistics.median(sets) * 1e3:.1f} ms" if sets else "-"
         print(f"{name:21}{reads * 1e3:9.1f} ms{set_ms:>13}{one['connect'] * 1e3:9.1f} ms{one['cpu']:8.2f} s{one['rss']:8.1f} MiB")
 
 largest = max(chains, key=int)
 mine, sdk = median["bistro", largest], median["bittensor", largest]
-print(f"RESULT metagraph_vs_python={sdk['metagraph'] / mine['metagraph']:.2f} memory_vs_python={sdk['rss'] / mine['rss']:.2f}")
+peaks = [f"{kib / 1024:.1f}" for kib in mine["peaks_kib"]]
+print(f"our memory at {largest} neurons: {peaks[0]} MiB at the start, {peaks[1]} connected, {peaks[2]} after metagraphs, {peaks[3]} at the end")
+own = {name: client["metagraph"] - node[largest] for name, client in (("sdk", sdk), ("mine", mine))}
+print(
+    f"RESULT metagraph_vs_python={sdk['metagraph'] / mine['metagraph']:.2f} memory_vs_python={sdk['rss'] / mine['rss']:.2f} "
+    f"without_node_vs_python={own['sdk'] / max(own['mine'], 1e-4):.2f}"
+)

@@ -46,11 +46,6 @@ async def sdk():
     from bittensor import client as sdk_client
     from bittensor.metagraph import fetch
 
-    async def no_symbols(_client):
-        return {}
-
-    # Names of other subnets' tokens, which the local chain does not have and a miner does not need.
-    sdk_client.read_registry.token_symbols = no_symbols
     start = time.perf_counter()
     async with sdk_client.Client(url, fallback_endpoints=[], archive_endpoints=[]) as client:
         out["connect"] = timed(start)

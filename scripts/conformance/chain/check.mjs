@@ -10,7 +10,7 @@ const check = (name, ok, seen) => {
   if (!ok) failed.push(name)
 }
 const hotkey = (name) => JSON.parse(readFileSync(`${wallets}/${name}/hotkeys/default`, 'utf8'))
-// Blocks here are final at once; polkadot.js then skips `inBlock`, for it reports only the newest of two states in a row.
+// polkadot.js reports only the newest of two states in a row, so `inBlock` may be skipped.
 const send = (tx, key) => new Promise((resolve, reject) => {
   tx.signAndSend(key, (result) => { if (result.isInBlock || result.isFinalized) resolve(result) }).catch(reject)
 })

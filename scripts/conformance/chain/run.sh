@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Drives the local chain by two clients that are not ours: Bittensor's Python one and polkadot.js. Exit status by result.
-# Needs Python 3 and Node; both clients are installed, pinned, into .bench/, which git ignores.
+# Drives the local chain by three clients that are not ours: Bittensor's two Python ones and polkadot.js. Exit status by result.
+# Needs Python 3 and Node; the clients are installed, pinned, into .bench/, which git ignores.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../lib.sh"
@@ -39,6 +39,9 @@ main() {
     timeout 120 "$PYTHON/bin/python" "$HERE/check.py" "$url" "$NETUID" "$DIR/net/wallets" || failed=1
     say '== polkadot.js'
     timeout 120 node "$HERE/check.mjs" "$url" "$NETUID" "$DIR/net/wallets" "$JS" || failed=1
+    say '== Python, the SDK of Bittensor 11'
+    # It keeps what it read in a folder of its own below HOME.
+    HOME=$DIR timeout 120 "$PYTHON/bin/python" "$HERE/sdk.py" "$url" "$NETUID" "$DIR/net/wallets" || failed=1
     return "$failed"
 }
 
