@@ -52,9 +52,13 @@ pub async fn find(parts: &Parts, metagraph: &Metagraph) -> Result<Option<Leader>
 async fn read(parts: &Parts, neuron: &Neuron) -> Result<Option<Leader>, PortError> {
     let Some(text) = parts.chain.commitment(&neuron.hotkey).await? else { return Ok(None) };
     let bucket = BucketAddress::parse(&text).map_err(|why| bad("BadBucket", why))?;
-    let key = Folder::new(parts.netuid, &neuron.hotkey).master();
+    read_from(parts, bucket, neuron.hotkey).await
+}
+
+async fn read_from(parts: &Parts, bucket: BucketAddress, hotkey: Hotkey) -> Result<Option<Leader>, PortError> {
+    let key = Folder::new(parts.netuid, &hotkey).master();
     let Some(json) = parts.public.get(&bucket, &key, SMALL).await? else { return Ok(None) };
-    let manifest = read_manifest(parts, neuron.hotkey, &json).map_err(|why| bad("BadManifest", why))?;
+    let manifest = read_manifest(parts, hotkey, &json).map_err(|why| bad("BadManifest", why))?;
     Ok(Some(Leader { bucket, manifest }))
 }
 
@@ -84,6 +88,11 @@ fn bad(name: &str, why: String) -> PortError {
 }
 
 impl Leader {
+    /// The same validator's newest master: one small read, without asking the chain who leads.
+    pub async fn again(&self, parts: &Parts) -> Result<Option<Self>, PortError> {
+        read_from(parts, self.bucket.clone(), self.manifest.hotkey).await
+    }
+
     fn folder(&self) -> Folder {
         Folder::new(self.manifest.netuid, &self.manifest.hotkey)
     }

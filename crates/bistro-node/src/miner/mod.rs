@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::compute::{Meter, compute, joined};
 use crate::files::DataDir;
+use crate::leader::Leader;
 use crate::master::{Master, rebased};
 use crate::validator::trial;
 use crate::{NodeError, Parts};
@@ -39,6 +40,9 @@ use upload::Parcel;
 
 /// How long an epoch waits for news that are nearly there. They have had a whole epoch to come.
 const GRACE: Duration = Duration::from_millis(250);
+
+/// How long an upload waits for the very newest master. A delta on an older one may be refused, and an epoch is lost.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// How long the last upload may take when the program is told to stop.
 const LAST_UPLOAD: Duration = Duration::from_mins(1);
@@ -71,6 +75,8 @@ pub struct Miner {
     last_epoch: Block,
     /// Pages drawn for the next epoch, and one to judge by.
     drawn: Option<(Vec<PageId>, PageId)>,
+    /// Whom everybody follows, as far as is known.
+    leader: Option<Leader>,
     looking: Option<JoinHandle<Result<Option<News>, NodeError>>>,
     sending: Option<JoinHandle<Result<(), NodeError>>>,
     saving: Option<JoinHandle<Result<(), NodeError>>>,
@@ -99,17 +105,19 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Summary, NodeError> {
     let mut m = Miner::start(parts, build, options, stop).await?;
-    m.look();
+    m.look(None);
     m.catch_up(None).await?;
     let rebase = m.rules.mechanism.miner.on_new_master == OnNewMaster::Rebase;
     while let Some(block) = m.next_epoch().await? {
         m.catch_up(Some(GRACE)).await?;
         let batch = m.local_pages(block).await?;
-        m.look();
+        m.look(None);
         if m.train(&batch)? {
             // Work that survives a new master is uploaded on the newest one: on an older one it may be refused.
             if rebase {
                 m.catch_up(Some(GRACE)).await?;
+                m.look(m.leader.clone());
+                m.catch_up(Some(FRESH)).await?;
             }
             m.upload(block).await?;
             m.checkpoint().await?;
@@ -131,8 +139,8 @@ impl Miner {
         Ok(Some(self.state.head))
     }
 
-    /// Begins to look for news, unless that is under way.
-    fn look(&mut self) {
+    /// Begins to look for news, unless that is under way: at the master of the `known` leader, or at whoever leads.
+    fn look(&mut self, known: Option<Leader>) {
         if self.looking.is_none() {
             let ask = Ask {
                 parts: self.parts.clone(),
@@ -141,7 +149,7 @@ impl Miner {
                 spec: self.spec.clone(),
                 base: self.base.clone(),
             };
-            self.looking = Some(tokio::spawn(ask.look()));
+            self.looking = Some(tokio::spawn(ask.look(known)));
         }
     }
 
@@ -162,8 +170,9 @@ impl Miner {
                 return Ok(());
             }
         };
-        let Some(News { uid, newer }) = news else { return Ok(()) };
-        self.uid = uid;
+        let Some(News { uid, leader, newer }) = news else { return Ok(()) };
+        self.uid = uid.unwrap_or(self.uid);
+        self.leader = Some(leader);
         match newer {
             Some(newer) => self.follow(newer).await,
             None => Ok(()),

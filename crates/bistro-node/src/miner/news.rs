@@ -27,8 +27,10 @@ pub struct Ask {
 
 /// What was found.
 pub struct News {
-    /// The own slot.
-    pub uid: Uid,
+    /// The own slot, where the chain was asked.
+    pub uid: Option<Uid>,
+    /// Whom everybody follows.
+    pub leader: Leader,
     /// A newer master, if there is one.
     pub newer: Option<Newer>,
 }
@@ -44,40 +46,42 @@ pub struct Newer {
 }
 
 impl Ask {
-    /// Looks for news. Trouble on the way is no reason to stop training: it is told, and there are none. An error is what
-    /// only an operator can mend.
-    pub async fn look(self) -> Result<Option<News>, NodeError> {
-        let metagraph = match self.parts.chain.metagraph().await {
-            Ok(metagraph) => metagraph,
-            Err(error) => {
-                tracing::warn!(%error, "the metagraph could not be read");
-                return Ok(None);
-            }
+    /// Looks for news: at the master of the leader `known`, or without one at whoever leads by the chain. Trouble on the way
+    /// is no reason to stop training: it is told, and there are none. An error is what only an operator can mend.
+    pub async fn look(self, known: Option<Leader>) -> Result<Option<News>, NodeError> {
+        let (uid, found) = match known {
+            Some(known) => (None, known.again(&self.parts).await),
+            None => match self.parts.chain.metagraph().await {
+                Ok(metagraph) => {
+                    let (hotkey, netuid) = (self.parts.identity.hotkey(), self.parts.netuid);
+                    let me = metagraph.neuron(&hotkey).ok_or(NodeError::NotRegistered { hotkey, netuid })?;
+                    (Some(me.uid), leader::find(&self.parts, &metagraph).await)
+                }
+                Err(error) => (None, Err(error)),
+            },
         };
-        let (hotkey, netuid) = (self.parts.identity.hotkey(), self.parts.netuid);
-        let uid = metagraph.neuron(&hotkey).ok_or(NodeError::NotRegistered { hotkey, netuid })?.uid;
-        let nothing = Ok(Some(News { uid, newer: None }));
-        let leader = match leader::find(&self.parts, &metagraph).await {
+        let leader = match found {
             Ok(Some(leader)) => leader,
-            Ok(None) => return nothing,
+            Ok(None) => return Ok(None),
             Err(error) => {
-                tracing::warn!(%error, "the leader could not be read");
-                return nothing;
+                tracing::warn!(%error, "there is no news: the leader could not be read");
+                return Ok(None);
             }
         };
         if leader.manifest.rules != self.digest {
             return Err(NodeError::RulesDiffer(self.rules.differences(&leader.rules(&self.parts).await?)));
         }
         if leader.manifest.hash == self.base.hash {
-            return nothing;
+            return Ok(Some(News { uid, leader, newer: None }));
         }
-        match self.newer(&leader).await {
-            Ok(newer) => Ok(Some(News { uid, newer: Some(newer) })),
+        let newer = match self.newer(&leader).await {
+            Ok(newer) => Some(newer),
             Err(error) => {
                 tracing::warn!(%error, "the new master could not be read; training goes on from the old one");
-                nothing
+                None
             }
-        }
+        };
+        Ok(Some(News { uid, leader, newer }))
     }
 
     async fn newer(&self, leader: &Leader) -> Result<Newer, NodeError> {

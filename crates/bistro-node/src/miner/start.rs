@@ -88,6 +88,7 @@ impl Miner {
             meter: Meter::default(),
             uploads: 0,
             drawn: None,
+            leader: None,
             looking: None,
             sending: None,
             saving: None,
