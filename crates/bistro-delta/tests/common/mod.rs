@@ -3,7 +3,7 @@
 
 use bistro_core::ids::{Block, Hash, Hotkey, NetUid, Uid};
 use bistro_core::params::{ModelSpec, Params, Tensor};
-use bistro_core::protocol::Encoding;
+use bistro_core::protocol::{DeltaManifest, Encoding, Signed, Statement};
 use bistro_delta::DeltaMeta;
 
 pub(crate) fn spec() -> ModelSpec {
@@ -82,4 +82,60 @@ pub(crate) fn file(header: &str, data: &[u8]) -> Vec<u8> {
 pub(crate) fn split(file: &[u8]) -> (String, Vec<u8>) {
     let length = u64::from_le_bytes(*file.first_chunk().unwrap()) as usize;
     (String::from_utf8(file[8..8 + length].to_vec()).unwrap(), file[8 + length..].to_vec())
+}
+
+/// The model that the files of `attacks/` are against: a matrix that has products, and what is no matrix.
+pub(crate) fn small() -> Params {
+    let value = |i: usize| ((i % 24 * 31 % 17) * 100 + (i * i * 31 + i / 24 * 7) % 101) as f32 * 1e-5;
+    let values = |n: usize| (0..n).map(value).collect();
+    let tensor = |shape: &[usize]| Tensor::new(shape.to_vec(), values(shape.iter().product()));
+    Params { tensors: [("embed".to_owned(), tensor(&[48, 24])), ("norm".to_owned(), tensor(&[24]))].into() }
+}
+
+/// Signs by a hash, which anybody could: a signature is checked elsewhere, what it covers is checked here.
+pub(crate) fn fake_sign(message: &[u8]) -> [u8; 64] {
+    let mut signature = [0; 64];
+    signature[..32].copy_from_slice(&Hash::of(message).0);
+    signature
+}
+
+/// The other side of [`fake_sign`].
+pub(crate) fn fake_verify(_: &Hotkey, message: &[u8], signature: &[u8; 64]) -> bool {
+    fake_sign(message) == *signature
+}
+
+fn statement() -> DeltaManifest {
+    DeltaManifest {
+        netuid: NetUid(212),
+        uid: Uid(3),
+        hotkey: Hotkey([9; 32]),
+        block: Block(3_000_000),
+        rules: Hash([5; 32]),
+        base_seq: 4,
+        base: Hash([7; 32]),
+        encoding: Encoding::F32,
+        object: Hash([8; 32]),
+        size: 5000,
+        steps: 10,
+        tokens: 1024,
+    }
+}
+
+/// An honest manifest.
+pub(crate) fn manifest() -> Vec<u8> {
+    Signed::new(statement(), fake_sign).to_json()
+}
+
+/// The same statement, signed as one of another kind.
+pub(crate) fn signed_as(domain: &str) -> Vec<u8> {
+    Signed::new(statement(), |message| {
+        fake_sign(&[domain.as_bytes(), &message[DeltaManifest::DOMAIN.len()..]].concat())
+    })
+    .to_json()
+}
+
+/// The encoding that the name of a file of `attacks/` begins with.
+pub(crate) fn encoding_of(name: &str) -> Encoding {
+    let prefix = name.split('-').next();
+    Encoding::ALL.into_iter().find(|e| Some(e.name()) == prefix).unwrap()
 }
