@@ -2,6 +2,7 @@
 //! checked on the way, as the programs do. Endpoint, region and keys come from AWS's variables.
 //!
 //! ```text
+//! s3_transfer open BUCKET                  # lets the public read it
 //! s3_transfer put BUCKET KEY FILE
 //! s3_transfer hash FILE                   # writes FILE.hash
 //! s3_transfer get BUCKET KEY FILE         # of the hash in FILE.hash
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use bistro_core::ids::Hash;
 use bistro_core::ports::{BucketAddress, OwnBucket as _, PublicBuckets as _, Put, ReadLimits};
+use bistro_storage::check::policy;
 use bistro_storage::{S3Config, S3OwnBucket, S3PublicBuckets};
+use bytes::Bytes;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -25,6 +28,11 @@ async fn main() -> Outcome<()> {
         ["put", bucket, key, file] => {
             let own = S3OwnBucket::connect(BucketAddress::parse(bucket)?, &config).await;
             own.put(key, std::fs::read(file)?.into(), Put::Replace).await?;
+        }
+        ["open", bucket] => {
+            let own = S3OwnBucket::connect(BucketAddress::parse(bucket)?, &config).await;
+            own.put("bistro/v1/first", Bytes::new(), Put::Replace).await?;
+            own.set_policy(&policy::for_the_public(bucket)).await?;
         }
         ["hash", file] => {
             std::fs::write(format!("{file}.hash"), Hash::of(&std::fs::read(file)?).to_string())?;
@@ -40,7 +48,7 @@ async fn main() -> Outcome<()> {
                 std::fs::write(copy, &bytes)?;
             }
         }
-        _ => return Err("usage: s3_transfer put|get BUCKET KEY FILE [COPY], s3_transfer hash FILE".into()),
+        _ => return Err("usage: s3_transfer open BUCKET, put|get BUCKET KEY FILE [COPY], or hash FILE".into()),
     }
     Ok(())
 }

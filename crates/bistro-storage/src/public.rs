@@ -130,3 +130,34 @@ impl PublicBuckets for S3PublicBuckets {
         Ok(self.read(&Place::reading(bucket, key), limits, Some(hash)).await?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong_region(wanted: Option<&str>) -> StorageError {
+        let at = Place::reading(&BucketAddress::parse("shop").unwrap(), "k");
+        StorageError::WrongRegion { at, wanted: wanted.map(Into::into) }
+    }
+
+    #[test]
+    fn a_bucket_is_followed_to_the_region_that_aws_names_once() {
+        let (public, shop) =
+            (S3PublicBuckets::new(&S3Config::default()), BucketAddress::parse("shop@eu-west-1").unwrap());
+        assert_eq!(public.client_of(&shop).1, "eu-west-1");
+        assert!(public.follow(&shop, "eu-west-1", &wrong_region(Some("us-west-2"))));
+        assert_eq!(public.client_of(&shop).1, "us-west-2", "it is asked there from now on");
+        assert!(
+            !public.follow(&shop, "us-west-2", &wrong_region(Some("us-west-2"))),
+            "two servers could go on for ever"
+        );
+        assert!(!public.follow(&shop, "us-west-2", &wrong_region(None)));
+    }
+
+    #[test]
+    fn at_an_endpoint_of_one_s_own_there_is_nowhere_else_to_go() {
+        let config = S3Config { endpoint_url: Some("http://127.0.0.1:1".into()), ..S3Config::default() };
+        let (public, shop) = (S3PublicBuckets::new(&config), BucketAddress::parse("shop").unwrap());
+        assert!(!public.follow(&shop, "us-east-1", &wrong_region(Some("eu-west-1"))));
+    }
+}
