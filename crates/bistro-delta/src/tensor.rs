@@ -106,6 +106,7 @@ fn check_blocks(name: &str, encoding: Encoding, bytes: &[u8], values: usize) -> 
     }
     let mut read = vec![0.0; block.min(values - start)];
     blocks::decode(encoding, &bytes[i * of_block..bytes.len().min((i + 1) * of_block)], &mut read);
-    let index = read.iter().position(|value| !value.is_finite()).unwrap_or_default();
-    Err(DeltaError::NotFinite { tensor: name.into(), index: start + index, value: read[index] })
+    // None where only a scale's largest multiple, which this block does not hold, is infinite.
+    let (index, value) = read.iter().copied().enumerate().find(|(_, v)| !v.is_finite()).unwrap_or((0, f32::INFINITY));
+    Err(DeltaError::NotFinite { tensor: name.into(), index: start + index, value })
 }

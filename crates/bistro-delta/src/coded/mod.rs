@@ -8,7 +8,7 @@
 //! | 4 × f32 | value of one step, of two, and of `n` from three on: `n · third - fourth` |
 //! | for each product: f32, `columns` × i8 | its scale and its row |
 //! | u32 for each stripe | bytes of that stripe |
-//! | stripes | each as many rows as make 2^18 values, at least one: for each row its i8 factor of each product, and its steps ([`symbols`]) |
+//! | stripes | each as many rows as make 2^20 values, at least one: for each row its i8 factor of each product, and its steps ([`symbols`]) |
 //!
 //! A value is `((((0 + f₀·r₀) + f₁·r₁) …) + steps`, with `f` the row's factor times the product's scale: each multiplication
 //! and addition rounded to f32, so that every machine reads the same bits. A stripe can hold any bytes: see [`range`].
@@ -27,7 +27,7 @@ use symbols::{MAX_STEPS, Symbols};
 /// Products at most.
 const MAX_RANK: usize = 4;
 /// Values of a stripe, about.
-const STRIPE: usize = 1 << 18;
+const STRIPE: usize = 1 << 20;
 /// Numbers in front are at most this, so that no value can become infinite.
 const MAX_NUMBER: f32 = 1e30;
 /// Steps on either side of zero of a product's column: five bits.
@@ -35,22 +35,43 @@ const COLUMN_LEVELS: f32 = 15.0;
 
 /// What distinguishes `fine` from `coarse`: only the writer's choices, and how long an object can be.
 struct Profile {
-    /// Length of a step, in root mean squares of what the products leave.
-    step: f32,
-    /// The same for what is no matrix: few values, and each matters.
+    /// Of the tables of tokens: most of a small model's values, most of which hardly matter.
+    table: Steps,
+    /// Of the other matrices.
+    matrix: Steps,
+    /// Length of a step of what is no matrix: few values, and each matters.
     vector_step: f32,
-    /// A product is kept if it takes away more than a share of the energy that grows with this and falls with the columns.
-    product_bits: f64,
     /// Longest residual, bits a value.
     max_bits: usize,
 }
 
+/// The writer's choices for one matrix.
+struct Steps {
+    /// Length of a step, in root mean squares of what the products leave.
+    step: f32,
+    /// A product is kept if what it takes away would cost more than so many bits a row in steps of the same fineness.
+    product_bits: f64,
+}
+
 fn profile(encoding: Encoding) -> Profile {
     match encoding {
-        Encoding::Coarse => Profile { step: 4.5, vector_step: 0.5, product_bits: 10.0, max_bits: 2 },
-        _ => Profile { step: 1.4, vector_step: 0.25, product_bits: 10.0, max_bits: 4 },
+        Encoding::Coarse => Profile {
+            table: Steps { step: 6.0, product_bits: 10.0 },
+            matrix: Steps { step: 3.0, product_bits: 5.0 },
+            vector_step: 0.5,
+            max_bits: 2,
+        },
+        _ => Profile {
+            table: Steps { step: 1.6, product_bits: 20.0 },
+            matrix: Steps { step: 1.4, product_bits: 5.0 },
+            vector_step: 0.25,
+            max_bits: 4,
+        },
     }
 }
+
+/// Rows for each column from which on a matrix is taken for a table of tokens.
+const TALL: usize = 8;
 
 /// Rows and columns of a tensor.
 fn sides(shape: &[usize]) -> (usize, usize) {
@@ -184,12 +205,12 @@ pub(crate) fn encode(encoding: Encoding, shape: &[usize], values: &[f32]) -> Vec
     let mut left = values.to_vec();
     let mut products = Vec::new();
     let matrix = rows >= 16 && columns >= 16;
+    let Steps { step, product_bits } = if rows >= TALL * columns { profile.table } else { profile.matrix };
     let mut before = energy(&left);
     if !before.is_finite() {
         return assemble(&[f32::NAN; 4], &[], &vec![Vec::new(); rows.div_ceil(stripe_rows(columns))]);
     }
-    // A product costs about five bits a row: it must save those in the steps.
-    let least = 1.0 - (-profile.product_bits / columns as f64).exp2();
+    let least = 1.0 - (-product_bits / columns as f64).exp2();
     while matrix && products.len() < MAX_RANK {
         let Some(product) = Product::nearest(&left, columns, COLUMN_LEVELS) else { break };
         let mut next = left.clone();
@@ -202,7 +223,7 @@ pub(crate) fn encode(encoding: Encoding, shape: &[usize], values: &[f32]) -> Vec
         products.push(product);
     }
     let rms = (before / left.len().max(1) as f64).sqrt() as f32;
-    let mut step = rms * if matrix { profile.step } else { profile.vector_step };
+    let mut step = rms * if matrix { step } else { profile.vector_step };
     loop {
         let bytes = encode_steps(&left, columns, step, &products);
         if bytes.len() <= max_bytes(encoding, shape) {

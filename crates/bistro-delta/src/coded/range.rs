@@ -8,6 +8,8 @@
 pub(crate) struct Bit {
     quick: u32,
     slow: u32,
+    /// Decisions so far, as far as they matter: the first ones weigh more.
+    seen: u32,
 }
 
 /// A memory that is certain of no.
@@ -20,7 +22,7 @@ const NARROW: u32 = 1 << 24;
 
 impl Bit {
     /// Nothing known yet.
-    pub(crate) const NEW: Self = Self { quick: CERTAIN / 2, slow: CERTAIN / 2 };
+    pub(crate) const NEW: Self = Self { quick: CERTAIN / 2, slow: CERTAIN / 2, seen: 2 };
 
     /// Likelihood of no, in 1/2^15, never 0 and never 1.
     fn no(self) -> u32 {
@@ -31,7 +33,9 @@ impl Bit {
         let towards = |memory: u32, rate: u32| {
             if yes { memory - (memory >> rate) } else { memory + ((CERTAIN - memory) >> rate) }
         };
-        (self.quick, self.slow) = (towards(self.quick, 5), towards(self.slow, 8));
+        let rate = self.seen.ilog2();
+        (self.quick, self.slow) = (towards(self.quick, rate.min(5)), towards(self.slow, rate));
+        self.seen = (self.seen + 1).min(1 << 8);
     }
 }
 

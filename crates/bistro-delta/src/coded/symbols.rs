@@ -1,5 +1,6 @@
-//! Steps of a matrix as decisions: each value's size is predicted from those around it and from the history of its row and
-//! its column. Rows of rare tokens are still, and columns differ, so most of a delta's zeros cost almost nothing.
+//! Steps of a matrix as decisions. In front of each row stands how loud it is, and each value is predicted from that, from
+//! the values around it, and from the history of its column: most rows of an embedding belong to tokens that did not occur,
+//! and are passed over in a fraction of a bit.
 
 use super::range::{Bit, Coder};
 
@@ -8,39 +9,59 @@ pub(crate) const MAX_STEPS: i32 = (1 << 12) - 1;
 
 /// Sizes above this are alike to the prediction.
 const LOUD: i32 = 3;
-/// One step in the histories' fixed point.
-const UNIT: u32 = 1 << 12;
-/// Classes of a history: by its binary logarithm.
+/// One step in a column's history.
+const UNIT: i32 = 1 << 12;
+/// Classes of a column's history: by its binary logarithm.
 const HISTORIES: usize = 9;
+/// Classes of a row's loudness; the first is silence.
+const LOUDNESS: usize = 8;
 /// Classes of what the neighbours hold.
 const AROUND: usize = 6;
-const CONTEXTS: usize = HISTORIES * HISTORIES * AROUND;
+const CONTEXTS: usize = LOUDNESS * AROUND * HISTORIES;
 
 /// The class of a history: 0 below 1/128 of a step on average, then one more each time it doubles.
 fn class(history: u16) -> usize {
     ((32 - (u32::from(history) >> 5).leading_zeros()) as usize).min(HISTORIES - 1)
 }
 
-/// `history` moved towards a value of `size` steps by one part in 2^`rate`.
-fn moved(history: u16, size: u8, rate: u32) -> u16 {
-    let (history, target) = (i32::from(history), i32::from(size) * UNIT as i32);
-    (history + ((target - history) >> rate)) as u16
+/// `history` moved towards a value of `size` steps by one part in 32.
+fn moved(history: u16, size: u8) -> u16 {
+    let (history, target) = (i32::from(history), i32::from(size) * UNIT);
+    (history + ((target - history) >> 5)) as u16
+}
+
+/// How loud a row is: 0 for zeros alone, 1 below 1/32 of a step on average, then one more each time it doubles.
+fn loudness(row: &[i16]) -> usize {
+    let sum: u64 = row.iter().map(|steps| u64::from(steps.unsigned_abs().min(LOUD as u16))).sum();
+    let mean = sum * 64 / row.len().max(1) as u64;
+    if sum == 0 { 0 } else { ((64 - (mean / 2).leading_zeros()) as usize + 1).min(LOUDNESS - 1) }
+}
+
+/// A number below the length of `tree`, a power of two, by its binary digits.
+fn digits(coder: &mut impl Coder, tree: &mut [Bit], number: usize) -> usize {
+    let mut node = 1;
+    for digit in (0..tree.len().ilog2()).rev() {
+        let yes = coder.code(&mut tree[node], number >> digit & 1 == 1);
+        node = node << 1 | usize::from(yes);
+    }
+    node - tree.len()
 }
 
 /// What has been learned about the values of one stripe.
 pub(crate) struct Symbols {
     /// Sizes of the row above, cut to [`LOUD`], with one more on either side.
     above: Vec<u8>,
-    /// Histories of the columns, newer rows weighing more.
+    /// Histories of the columns over rows that are not silent, newer ones weighing more.
     columns: Vec<u16>,
-    /// History of all values.
-    all: u16,
+    /// Loudness of the row above.
+    before: usize,
+    loudness: [[Bit; LOUDNESS]; LOUDNESS],
     nonzero: Vec<Bit>,
-    more: [[Bit; HISTORIES * AROUND]; 2],
+    more: [[Bit; LOUDNESS * AROUND]; 2],
     /// Binary digits of the excess over three steps, by their number.
     digits: [Bit; 16],
     /// Bytes of the column factors, as trees of decisions.
-    trees: Vec<[Bit; 256]>,
+    factors: Vec<[Bit; 256]>,
 }
 
 impl Symbols {
@@ -49,44 +70,43 @@ impl Symbols {
         Self {
             above: vec![0; columns + 2],
             columns: vec![0; columns],
-            all: 0,
+            before: 0,
+            loudness: [[Bit::NEW; LOUDNESS]; LOUDNESS],
             nonzero: vec![Bit::NEW; CONTEXTS],
-            more: [[Bit::NEW; HISTORIES * AROUND]; 2],
+            more: [[Bit::NEW; LOUDNESS * AROUND]; 2],
             digits: [Bit::NEW; 16],
-            trees: vec![[Bit::NEW; 256]; rank],
+            factors: vec![[Bit::NEW; 256]; rank],
         }
     }
 
     /// One factor of the row that comes next.
     pub(crate) fn factor(&mut self, coder: &mut impl Coder, component: usize, value: i8) -> i8 {
-        let tree = &mut self.trees[component];
-        let mut node = 1_usize;
-        for digit in (0..8).rev() {
-            let yes = coder.code(&mut tree[node], value as u8 >> digit & 1 == 1);
-            node = node << 1 | usize::from(yes);
-        }
-        node as u8 as i8
+        digits(coder, &mut self.factors[component], usize::from(value as u8)) as u8 as i8
     }
 
     /// One row: written as it is, or read into `row`.
     pub(crate) fn row(&mut self, coder: &mut impl Coder, row: &mut [i16]) {
+        let loudness = digits(coder, &mut self.loudness[self.before], loudness(row));
+        self.before = loudness;
+        if loudness == 0 {
+            row.fill(0);
+            self.above.fill(0);
+            return;
+        }
         let (mut left, mut further) = (0_u8, 0_u8);
         let (mut corner, mut over) = (0_u8, self.above.get(1).copied().unwrap_or_default());
-        let mut history = self.all;
         for (column, value) in row.iter_mut().enumerate() {
             let next = self.above[column + 2];
             let sum = 2 * (left + over) + further + corner + next;
             let around = [0, 1, 2, 3, 3, 4, 4].get(usize::from(sum)).copied().unwrap_or(AROUND - 1);
-            let own = around * HISTORIES + class(history);
+            let own = around * LOUDNESS + loudness;
             let context = own * HISTORIES + class(self.columns[column]);
             *value = self.value(coder, context, own, i32::from(*value)) as i16;
             let size = i32::from(*value).abs().min(LOUD) as u8;
-            history = moved(history, size, 5);
-            self.columns[column] = moved(self.columns[column], size, 5);
+            self.columns[column] = moved(self.columns[column], size);
             self.above[column + 1] = size;
             (further, left, corner, over) = (left, size, over, next);
         }
-        self.all = moved_towards(self.all, history);
     }
 
     fn value(&mut self, coder: &mut impl Coder, context: usize, own: usize, value: i32) -> i32 {
@@ -118,11 +138,6 @@ impl Symbols {
         }
         (number - 1).min(MAX_STEPS - LOUD)
     }
-}
-
-/// The mean of all rows, an eighth of it the newest.
-fn moved_towards(all: u16, row: u16) -> u16 {
-    (i32::from(all) + ((i32::from(row) - i32::from(all)) >> 3)) as u16
 }
 
 #[cfg(test)]
