@@ -89,6 +89,19 @@ fn a_miner_trains_now_on_what_it_is_judged_on_later() {
     assert_eq!(trained[4..], slid[..96]);
 }
 
+/// numpy draws nothing for a choice of one, so the pages of such a dataset pass twice as fast; the look-ahead still leads
+/// exactly to what is judged later.
+#[test]
+fn a_dataset_of_one_config_slides_twice_as_fast() {
+    let fixture = fixture();
+    let index = fixture.datasets.iter().find(|dataset| dataset.rows.len() == 1).unwrap().index();
+    let window = Window { pages: 100, pages_per_block: 4, look_ahead: 100 };
+    let trained = window.trained(&index, Block(3_000_000), Uid(212));
+    assert_eq!(trained, window.judged(&index, Block(3_000_025), Uid(212)));
+    let slid = window.trained(&index, Block(3_000_001), Uid(212));
+    assert_eq!(trained[8..], slid[..92]);
+}
+
 /// The vectors that other parts of the project were given, where they lie beside the repository.
 #[test]
 fn local_pages_equal_the_shared_vectors_where_present() {

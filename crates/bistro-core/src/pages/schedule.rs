@@ -1,8 +1,11 @@
 //! Local pages of (block, uid), bit for bit the original's, and global pages.
 //!
 //! A miner's pages are one endless fixed sequence: numpy's `default_rng(uid)`, one 64-bit draw a page (low half the config,
-//! high half the row; a dataset of one config takes half a draw, so its pages pass twice as fast). At block `b` the validator's window is pages `b · speed ..` and the miner's lies
-//! `look_ahead` pages further on, so that it trains on what it will be judged on next.
+//! high half the row). At block `b` the validator's window is pages `b · speed ..` and the miner's lies `look_ahead` pages
+//! further on, so that it trains on what it will be judged on next.
+//!
+//! numpy spends nothing on a choice of one, so a dataset of one config takes half a draw a page while the window still moves
+//! by whole draws: it slides twice as many pages a block. That is the original's arithmetic, and kept.
 
 use rand::{Rng, RngExt as _};
 use serde::{Deserialize, Serialize};
