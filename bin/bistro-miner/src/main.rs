@@ -6,7 +6,6 @@ use anyhow::Result;
 use bistro_cli::args::{Common, MinerArgs};
 use bistro_cli::workshop::Workshop;
 use bistro_cli::{commands, connect, program, run_rules};
-use bistro_model::TrainOptions;
 use bistro_node::miner::{self, Options};
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -47,15 +46,14 @@ fn main() -> ExitCode {
 async fn mine(cli: &Cli, stop: CancellationToken) -> Result<()> {
     let Cli { common, miner: args, .. } = cli;
     let parts = connect::connect(common, "miner").await?;
-    let training = TrainOptions {
-        lr: args.learning_rate,
-        warmup_steps: args.warmup_steps,
-        weight_decay: args.weight_decay,
-        micro_batch: args.micro_batch_size,
-        threads: common.threads,
-        ..TrainOptions::default()
+    let training = args.training.options(common.threads);
+    let workshop = Workshop {
+        dataset: common.dataset.clone(),
+        device: common.device.clone(),
+        training,
+        init_seed: 0,
+        checkpoint: None,
     };
-    let workshop = Workshop { dataset: common.dataset.clone(), device: common.device.clone(), training, init_seed: 0 };
     let mechanism = args.rules.as_deref().map(run_rules::mechanism).transpose()?;
     let options =
         Options { mechanism, encoding: args.encoding.into(), batch_rows: args.batch_size, seed: rand::random() };

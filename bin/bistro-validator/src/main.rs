@@ -51,9 +51,21 @@ async fn validate(cli: &Cli, stop: CancellationToken) -> Result<()> {
     let Cli { common, run, .. } = cli;
     let parts = connect::connect(common, "validator").await?;
     let rules = run_rules::assemble(run, &common.dataset, parts.netuid)?;
-    let training = TrainOptions { micro_batch: run.batch_size, threads: common.threads, ..TrainOptions::default() };
-    let workshop =
-        Workshop { dataset: common.dataset.clone(), device: common.device.clone(), training, init_seed: run.init_seed };
+    let training = TrainOptions {
+        micro_batch: run.batch_size,
+        threads: common.threads,
+        trains: false,
+        offload_base: run.offload_base,
+        ..TrainOptions::default()
+    };
+    let checkpoint = run_rules::checkpoint(&run.model);
+    let workshop = Workshop {
+        dataset: common.dataset.clone(),
+        device: common.device.clone(),
+        training,
+        init_seed: run.init_seed,
+        checkpoint,
+    };
     let options = Options { rules, seed: rand::random(), version: env!("CARGO_PKG_VERSION").into() };
     let summary = validator::run(parts, &workshop, options, stop).await?;
     let (computing, waiting) = (summary.compute_share, summary.page_wait_share);

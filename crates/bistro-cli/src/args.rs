@@ -6,7 +6,12 @@ use std::path::PathBuf;
 
 use bistro_core::protocol::Encoding;
 pub use bistro_flags::{SubtensorArgs, WalletArgs};
+
+pub use crate::training::TrainingArgs;
+use bistro_core::tokens::Packing;
 use clap::{Args, ValueEnum};
+
+use crate::data::DataArgs;
 
 /// Flags of both programs.
 #[derive(Args, Clone, Debug)]
@@ -24,9 +29,9 @@ pub struct Common {
     /// Where the model computes: `cpu`, `cuda` or `cuda:N`.
     #[arg(long, env = "BISTRO_DEVICE", default_value = "cpu")]
     pub device: String,
-    /// The dataset: `dir:PATH` is a folder of text files.
-    #[arg(long, env = "BISTRO_DATASET", default_value = "dir:corpus/sotu")]
-    pub dataset: String,
+    /// The dataset.
+    #[command(flatten)]
+    pub dataset: DataArgs,
     /// Folder of this program's state; by default one for each subnet and hotkey below `~/.bistro`.
     #[arg(long, alias = "data_dir", env = "BISTRO_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -74,25 +79,16 @@ pub struct MinerArgs {
         long = "delta.encoding",
         visible_alias = "delta-encoding",
         env = "BISTRO_DELTA_ENCODING",
-        default_value = "bf16",
+        default_value = "fine",
         value_name = "ENCODING"
     )]
     pub encoding: EncodingArg,
     /// Sequences of one optimizer step.
     #[arg(long, alias = "batch_size", alias = "desired_batch_size", default_value_t = 2, value_name = "N")]
     pub batch_size: usize,
-    /// Sequences computed at once; fewer need less memory.
-    #[arg(long, alias = "micro_batch_size", alias = "actual_batch_size", default_value_t = 8, value_name = "N")]
-    pub micro_batch_size: usize,
-    /// Learning rate after warm-up.
-    #[arg(long, alias = "learning_rate", default_value_t = 2e-3, value_name = "RATE")]
-    pub learning_rate: f64,
-    /// Steps over which the learning rate rises from zero.
-    #[arg(long, alias = "warmup_steps", default_value_t = 20, value_name = "N")]
-    pub warmup_steps: u32,
-    /// Decoupled weight decay of matrices.
-    #[arg(long, alias = "weight_decay", alias = "optimizer_weight_decay", default_value_t = 0.1, value_name = "SHARE")]
-    pub weight_decay: f64,
+    /// How training goes.
+    #[command(flatten)]
+    pub training: TrainingArgs,
 }
 
 /// Encodings by name.
@@ -102,6 +98,17 @@ pub enum EncodingArg {
     F32,
     /// bfloat16: half the size.
     Bf16,
+    /// 8 bits a value, blocks of 256: a quarter.
+    Int8,
+    /// 4 bits a value, blocks of 256: an eighth.
+    Int4,
+    /// The largest 128 of each 4096 values.
+    #[value(name = "topk")]
+    TopK,
+    /// Low rank and entropy-coded, in fine steps.
+    Fine,
+    /// Low rank and entropy-coded, in coarse steps: what is left goes with later deltas.
+    Coarse,
 }
 
 impl From<EncodingArg> for Encoding {
@@ -109,6 +116,29 @@ impl From<EncodingArg> for Encoding {
         match arg {
             EncodingArg::F32 => Self::F32,
             EncodingArg::Bf16 => Self::Bf16,
+            EncodingArg::Int8 => Self::Int8,
+            EncodingArg::Int4 => Self::Int4,
+            EncodingArg::TopK => Self::TopK,
+            EncodingArg::Fine => Self::Fine,
+            EncodingArg::Coarse => Self::Coarse,
+        }
+    }
+}
+
+/// Ways of packing by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PackingArg {
+    /// Joined with end-of-text and cut: no padding.
+    Join,
+    /// Each document begins a sequence, which is filled up: the original's.
+    Pad,
+}
+
+impl From<PackingArg> for Packing {
+    fn from(arg: PackingArg) -> Self {
+        match arg {
+            PackingArg::Join => Self::Join,
+            PackingArg::Pad => Self::Pad,
         }
     }
 }
@@ -121,8 +151,9 @@ pub struct RunArgs {
     /// The mechanism: `recommended`, `readme`, or a file like those of `config/rules/`.
     #[arg(long, env = "BISTRO_RULES", default_value = "recommended", value_name = "NAME|FILE")]
     pub rules: String,
-    /// The model: `nano`, `small`, `7b`, or a `config.json` of a Llama.
-    #[arg(long, env = "BISTRO_MODEL", default_value = "nano", value_name = "PRESET|FILE")]
+    /// The model: `nano`, `135m`, `small`, `1b`, `7b`, a `config.json` of a Llama, or a model folder, whose weights a new run
+    /// begins with.
+    #[arg(long, env = "BISTRO_MODEL", default_value = "nano", value_name = "PRESET|FILE|DIR")]
     pub model: String,
     /// Tokens of a sequence; the model's own length by default.
     #[arg(long, alias = "sequence_length", value_name = "N")]
@@ -130,12 +161,21 @@ pub struct RunArgs {
     /// Rows of the dataset in a page.
     #[arg(long, alias = "rows_per_page", default_value_t = 8, value_name = "N")]
     pub rows_per_page: u64,
+    /// Most bytes of a row where rows are cut out of text files; 2048 by default.
+    #[arg(long, alias = "row_bytes", value_name = "N")]
+    pub row_bytes: Option<u64>,
+    /// How documents become sequences.
+    #[arg(long = "pack", default_value = "join", value_name = "HOW")]
+    pub packing: PackingArg,
     /// Seed of the first master's weights.
     #[arg(long, alias = "init_seed", default_value_t = 0, value_name = "N")]
     pub init_seed: u64,
-    /// Sequences evaluated at once; fewer need less memory.
-    #[arg(long, alias = "batch_size", default_value_t = 8, value_name = "N")]
+    /// Sequences evaluated at once at most; as many as memory and speed suggest by default.
+    #[arg(long, alias = "batch_size", default_value_t = 0, hide_default_value = true, value_name = "N")]
     pub batch_size: usize,
+    /// Keep the copy of the master that trials start from in host memory, not in the device's.
+    #[arg(long, alias = "offload_base")]
+    pub offload_base: bool,
 }
 
 #[cfg(test)]
@@ -161,6 +201,6 @@ mod tests {
         assert_eq!((args.common.wallet.name.as_str(), args.common.wallet.hotkey.as_str()), ("alice", "h1"));
         assert_eq!((args.common.subtensor.network.as_deref(), args.common.subtensor.netuid), (Some("test"), 212));
         assert_eq!((args.common.bucket.as_deref(), args.common.device.as_str()), (Some("decis"), "cuda:1"));
-        assert_eq!(args.miner.encoding, EncodingArg::Bf16);
+        assert_eq!(args.miner.encoding, EncodingArg::Fine);
     }
 }

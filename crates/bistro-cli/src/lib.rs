@@ -2,7 +2,9 @@
 //!
 //! # Layout
 //! - [`args`]: the flags, in the spellings that Bittensor's users type.
+//! - [`training`]: the flags of training.
 //! - [`connect`]: the real parts: wallet, chain, buckets, clock.
+//! - [`data`]: the operator's dataset, tokenizer and cache of pages.
 //! - [`workshop`]: what the run's rules decide: the dataset and the model.
 //! - [`run_rules`]: the rules with which a validator begins a run.
 //! - [`commands`]: the subcommands besides the loop.
@@ -12,6 +14,8 @@
 pub mod args;
 pub mod commands;
 pub mod connect;
+pub mod data;
 pub mod program;
 pub mod run_rules;
+pub mod training;
 pub mod workshop;

@@ -10,7 +10,7 @@ pub fn weights(config: &LlamaConfig, seed: u64) -> Params {
     let draw = |(name, shape): (String, Vec<usize>)| {
         let len = shape.iter().product();
         let data = if shape.len() == 1 {
-            vec![if name.ends_with(".bias") { 0.0 } else { 1.0 }; len]
+            vec![if name.rsplit('.').next() == Some("bias") { 0.0 } else { 1.0 }; len]
         } else {
             let mut normal = Normal::new(seed, &name);
             (0..len).map(|_| (normal.next() * config.initializer_range) as f32).collect()

@@ -1,5 +1,5 @@
 //! A tiny model and batches for it.
-#![allow(dead_code, reason = "each test takes what it needs")]
+#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
 use bistro_core::tokens::TokenBatch;
 use bistro_model::{LlamaConfig, LlamaLearner, TrainOptions, tch::Device};
