@@ -192,7 +192,7 @@ fn parts(bytes: &[u8], n: usize) -> (f32, &[u8], &[u8]) {
 fn index(packed: &[u8], i: usize) -> usize {
     let at = i / 2 * 3 + i % 2;
     let two = usize::from(packed[at]) | usize::from(packed[at + 1]) << 8;
-    if i % 2 == 0 { two & 0xfff } else { two >> 4 }
+    if i.is_multiple_of(2) { two & 0xfff } else { two >> 4 }
 }
 
 fn encode_largest(values: &[f32], out: &mut [u8]) {
@@ -211,7 +211,7 @@ fn encode_largest(values: &[f32], out: &mut [u8]) {
     indices.fill(0);
     for (i, (place, code)) in order.iter().zip(codes).enumerate() {
         let at = i / 2 * 3 + i % 2;
-        let bits = if i % 2 == 0 { *place } else { *place << 4 }.to_le_bytes();
+        let bits = if i.is_multiple_of(2) { *place } else { *place << 4 }.to_le_bytes();
         indices[at] |= bits[0];
         indices[at + 1] |= bits[1];
         *code = integer(values[usize::from(*place)], inverse, 127.0) as u8;

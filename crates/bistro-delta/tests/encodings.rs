@@ -108,12 +108,12 @@ fn what_cannot_be_compressed_fits() {
     };
     let spec = large_spec();
     let mut tensor = |shape: &Vec<usize>| {
-        let values = (0..shape.iter().product()).map(|i: usize| if i % 2 == 0 { draw() } else { -draw() });
+        let values = (0..shape.iter().product()).map(|i: usize| if i.is_multiple_of(2) { draw() } else { -draw() });
         Tensor::new(shape.clone(), values.collect())
     };
     let wild = Params { tensors: spec.tensors.iter().map(|(name, shape)| (name.clone(), tensor(shape))).collect() };
     let mut spikes = Params::zeros(&spec);
-    for (_, tensor) in &mut spikes.tensors {
+    for tensor in spikes.tensors.values_mut() {
         let mut values = tensor.data.to_vec();
         values.iter_mut().step_by(97).for_each(|v| *v = 1e6);
         *tensor = Tensor::new(tensor.shape.clone(), values);
@@ -124,7 +124,7 @@ fn what_cannot_be_compressed_fits() {
             let (_, values) = through(delta, encoding);
             assert!(values.is_finite());
         }
-        assert_eq!(through(&Params::zeros(&spec), encoding).1.norm(), 0.0);
+        assert_eq!(through(&Params::zeros(&spec), encoding).1, Params::zeros(&spec));
     }
 }
 

@@ -77,7 +77,7 @@ const TALL: usize = 8;
 fn sides(shape: &[usize]) -> (usize, usize) {
     let columns = shape.last().copied().unwrap_or(1);
     let values: usize = shape.iter().product();
-    (if columns == 0 { 0 } else { values / columns }, columns)
+    (values.checked_div(columns).unwrap_or(0), columns)
 }
 
 /// Rows of a stripe.

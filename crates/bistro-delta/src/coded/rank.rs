@@ -78,7 +78,9 @@ impl Product {
             if !norm.is_normal() {
                 return None;
             }
-            row.iter_mut().for_each(|v| *v /= norm);
+            for v in &mut row {
+                *v /= norm;
+            }
             row = rows(matrix, &columns(matrix, &row), width);
         }
         let (_, row) = quantised(&row, 127.0)?;
@@ -93,7 +95,9 @@ impl Product {
     pub(crate) fn take_out(&self, matrix: &mut [f32]) {
         matrix.par_chunks_mut(self.row.len()).zip(self.column.par_iter()).for_each(|(out, factor)| {
             let factor = f32::from(*factor) * self.scale;
-            out.iter_mut().zip(&self.row).for_each(|(out, v)| *out -= factor * f32::from(*v));
+            for (out, v) in out.iter_mut().zip(&self.row) {
+                *out -= factor * f32::from(*v);
+            }
         });
     }
 }
