@@ -99,9 +99,12 @@ async fn the_metagraph_is_the_chains() {
 async fn a_full_subnet_is_read_and_one_sixteen_times_as_large() {
     for count in [256_u16, 4096] {
         let neurons = (0..count).map(|n| {
-            let mut hotkey = [7; 32];
-            hotkey[..2].copy_from_slice(&n.to_le_bytes());
-            GenesisNeuron { coldkey: key("Cold").public().0.into(), hotkey: hotkey.into(), stake: u64::from(n) }
+            let account = |kind: u8| {
+                let mut bytes = [kind; 32];
+                bytes[..2].copy_from_slice(&n.to_le_bytes());
+                bytes.into()
+            };
+            GenesisNeuron { coldkey: account(6), hotkey: account(7), stake: u64::from(n) }
         });
         let local = start(LocalChainConfig { neurons: neurons.collect(), max_uids: count, ..config() }).await;
         let chain = client(&local, "Miner").await;

@@ -22,12 +22,10 @@ impl Drop for Running {
 }
 
 /// Starts a network on free ports; the chain's address is in its first line.
-fn up(dir: &Path) -> (Running, String, String) {
+fn up(dir: &Path, more: &[&str]) -> (Running, String, String) {
     let dir = dir.display().to_string();
-    let mut child = localnet(&["up", "--dir", &dir, "--chain-port", "0", "--s3-port", "0", "--block-time", "200"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = localnet(&["up", "--dir", &dir, "--chain-port", "0", "--s3-port", "0", "--block-time", "200"]);
+    let mut child = command.args(more).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
     let url = first.split_whitespace().nth(1).unwrap().to_owned();
@@ -47,7 +45,7 @@ fn run(command: &str, url: &str, wallets: &str, more: &[&str]) -> Output {
 #[test]
 fn a_new_wallet_is_funded_registered_and_staked() {
     let dir = tempfile::tempdir().unwrap();
-    let (_network, url, programs) = up(dir.path());
+    let (_network, url, programs) = up(dir.path(), &[]);
     assert!(programs.contains("bistro-validator") && programs.contains("bistro-miner"), "{programs}");
     let wallets = dir.path().join("mine").display().to_string();
     let step = |command: &str, more: &[&str]| {
@@ -68,6 +66,17 @@ fn a_new_wallet_is_funded_registered_and_staked() {
     // The same wallet is never overwritten.
     let (code, said) = step("wallet", &[]);
     assert!(code == Some(2) && said.contains("exists already"), "{said}");
+}
+
+#[test]
+fn a_network_with_commit_reveal_and_faults_passes_the_smoke_test() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_network, url, _) = up(dir.path(), &["--commit-reveal", "--faults"]);
+    let wallets = dir.path().join("wallets").display().to_string();
+    let flags = ["--subtensor.chain_endpoint", &url, "--wallet.path", &wallets, "--wallet.name", "validator"];
+    let output = localnet(&["smoke"]).args(flags).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("by commit-reveal") && said.contains("all steps OK"), "{said}");
 }
 
 /// A variable left over from mining must not make this program pay, or poison, elsewhere.

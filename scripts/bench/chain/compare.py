@@ -22,7 +22,10 @@ CLIENTS = {"bistro": [ours], "bittensor": [*peer, "sdk"], "substrate-interface":
 
 
 def run(command, url, neurons, wallet):
-    """One process: its own times, and what the system counted of it."""
+    """One process: its own times and peak of memory, and the processor time that the system counted.
+
+    The system's own peak (`ru_maxrss`) is no use: it begins with that of this program, which made the process.
+    """
     arguments = [*command, url, "1", str(wallets / neurons), wallet, "default", times]
     # The SDK keeps what it read below HOME: each process is to read it anew.
     child = subprocess.Popen(arguments, stdout=subprocess.PIPE, env=os.environ | {"HOME": tempfile.mkdtemp(dir=wallets)})
@@ -32,7 +35,7 @@ def run(command, url, neurons, wallet):
     result = json.loads(said)
     assert result["neurons"] == int(neurons)
     result["cpu"] = usage.ru_utime + usage.ru_stime
-    result["rss"] = usage.ru_maxrss / 1024
+    result["rss"] = result["peaks_kib"][-1] / 1024
     return result
 
 
@@ -61,7 +64,7 @@ for neurons, url in chains.items():
     for name, runs in results.items():
         reads = statistics.median(t for one in runs for t in one["metagraph"])
         one = {key: statistics.median(r[key] for r in runs) for key in ("connect", "cpu", "rss")}
-        median[name, neurons] = one | {"metagraph": reads, "peaks_kib": runs[-1].get("peaks_kib")}
+        median[name, neurons] = one | {"metagraph": reads, "peaks_kib": runs[-1]["peaks_kib"]}
         sets = [r["set_weights"] for r in runs if "set_weights" in r]
         set_ms = f"{statistics.median(sets) * 1e3:.1f} ms" if sets else "-"
         print(f"{name:21}{reads * 1e3:9.1f} ms{set_ms:>13}{one['connect'] * 1e3:9.1f} ms{one['cpu']:8.2f} s{one['rss']:8.1f} MiB")

@@ -19,6 +19,12 @@ def timed(start):
     return time.perf_counter() - start
 
 
+def peak():
+    """The largest resident memory so far, KiB."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
+
+
 def substrate():
     from async_substrate_interface.sync_substrate import SubstrateInterface
     from bittensor_wallet import Keypair
@@ -62,4 +68,5 @@ if peer == "sdk":
     asyncio.run(sdk())
 else:
     substrate()
+out["peaks_kib"] = [peak()]
 print(json.dumps(out))

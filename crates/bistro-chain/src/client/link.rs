@@ -158,8 +158,10 @@ impl Link {
     pub(super) async fn finalized(&self) -> Result<(u64, H256), ChainError> {
         let what = "finding the final block";
         self.within(what, async {
-            let hash = self.rpc.chain_get_finalized_head().await.map_err(|e| ChainError::from_read(what, e))?;
-            let header = self.rpc.chain_get_header(Some(hash)).await.map_err(|e| ChainError::from_read(what, e))?;
+            let hash = retry(async || Ok(self.rpc.chain_get_finalized_head().await?)).await;
+            let hash = hash.map_err(|e| ChainError::from_read(what, e))?;
+            let header = retry(async || Ok(self.rpc.chain_get_header(Some(hash)).await?)).await;
+            let header = header.map_err(|e| ChainError::from_read(what, e))?;
             let header = header.ok_or(ChainError::Malformed { what, why: "it has no header".into() })?;
             Ok((header.number, hash))
         })
@@ -170,10 +172,11 @@ impl Link {
     pub(super) async fn has_block(&self, hash: H256) -> Result<bool, ChainError> {
         let what = "looking for a block";
         self.within(what, async {
-            let header = self.rpc.chain_get_header(Some(hash)).await.map_err(|e| ChainError::from_read(what, e))?;
-            let Some(header) = header else { return Ok(false) };
-            let number = NumberOrHex::Number(header.number);
-            let there = self.rpc.chain_get_block_hash(Some(number)).await;
+            let header = retry(async || Ok(self.rpc.chain_get_header(Some(hash)).await?)).await;
+            let Some(header) = header.map_err(|e| ChainError::from_read(what, e))? else { return Ok(false) };
+            let number = header.number;
+            let there =
+                retry(async || Ok(self.rpc.chain_get_block_hash(Some(NumberOrHex::Number(number))).await?)).await;
             Ok(there.map_err(|e| ChainError::from_read(what, e))? == Some(hash))
         })
         .await
