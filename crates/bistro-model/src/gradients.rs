@@ -12,20 +12,40 @@ use crate::rope::Angles;
 /// Gradients by the names of their weights.
 pub type Gradients = BTreeMap<String, Tensor>;
 
-/// A micro-batch: inputs `[B, T]` and the tokens that follow them `[B·T]`.
+/// A micro-batch: inputs `[B, T]` and the tokens that follow them, `[B·T]` less padding.
 #[derive(Debug)]
 pub struct Micro {
     /// Token ids.
     pub inputs: Tensor,
     /// The token after each.
     pub targets: Tensor,
+    /// Which of the `B·T` positions have a target, where padding leaves some without.
+    predicted: Option<Tensor>,
 }
 
 impl Micro {
-    /// From `[B, T + 1]` token ids.
-    pub fn new(ids: &Tensor) -> Result<Self, TchError> {
+    /// From `[B, T + 1]` token ids, where `padded` with -1 for padding. It is embedded as token 0: at the end of its sequence
+    /// nothing that is predicted looks at it.
+    pub fn new(ids: &Tensor, padded: bool) -> Result<Self, TchError> {
         let t = ids.size2()?.1 - 1;
-        Ok(Self { inputs: ids.f_narrow(1, 0, t)?, targets: ids.f_narrow(1, 1, t)?.f_reshape([-1])? })
+        let (inputs, targets) = (ids.f_narrow(1, 0, t)?, ids.f_narrow(1, 1, t)?.f_reshape([-1])?);
+        if !padded {
+            return Ok(Self { inputs, targets, predicted: None });
+        }
+        let predicted = targets.f_ge(0)?.f_nonzero()?.f_squeeze_dim(1)?;
+        let targets = targets.f_index_select(0, &predicted)?;
+        Ok(Self { inputs: inputs.f_clamp_min(0)?, targets, predicted: Some(predicted) })
+    }
+
+    /// The positions `[B·T, H]` that have a target.
+    pub fn predicted(&self, hidden: &Tensor) -> Result<Tensor, TchError> {
+        self.predicted.as_ref().map_or_else(|| Ok(hidden.shallow_clone()), |which| hidden.f_index_select(0, which))
+    }
+
+    /// Back to all `positions`: zero where nothing is predicted.
+    fn spread(&self, grad: Tensor, positions: i64) -> Result<Tensor, TchError> {
+        let Some(which) = &self.predicted else { return Ok(grad) };
+        grad.f_new_zeros([positions, grad.size2()?.1], (grad.kind(), grad.device()))?.f_index_copy(0, which, &grad)
     }
 }
 
@@ -49,8 +69,10 @@ pub fn add(
         Some(sum) => sum,
         None => tape.gradients.entry(head_name.into()).or_insert(llama.head().f_zeros_like()?),
     };
-    let (sum, hidden_grad) =
-        loss.sum_and_gradients(&hidden.f_detach()?, llama.head(), &micro.targets, llama.products(), scale, head_grad)?;
+    let predicted = micro.predicted(&hidden.f_detach()?)?;
+    let (sum, grad) =
+        loss.sum_and_gradients(&predicted, llama.head(), &micro.targets, llama.products(), scale, head_grad)?;
+    let hidden_grad = micro.spread(grad, hidden.size2()?.0)?;
     let embedded_grad = tape.backward(&hidden, &hidden_grad)?;
     tch::no_grad(|| {
         let h = llama.config().hidden_size as i64;

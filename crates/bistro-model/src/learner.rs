@@ -2,7 +2,7 @@
 
 use bistro_core::params::{ModelSpec, Params, Tensor as HostTensor};
 use bistro_core::ports::{Learner, PortError, StepReport};
-use bistro_core::tokens::TokenBatch;
+use bistro_core::tokens::{PAD, TokenBatch};
 use tch::{Device, Kind, Tensor};
 
 use crate::config::LlamaConfig;
@@ -116,9 +116,9 @@ impl LlamaLearner {
         }
     }
 
-    /// Token ids `[B, T + 1]` on the device.
+    /// Token ids `[B, T + 1]` on the device, -1 for padding.
     fn ids(&self, batch: &TokenBatch) -> Result<Tensor, ModelError> {
-        let ids: Vec<i64> = batch.ids.iter().map(|id| i64::from(*id)).collect();
+        let ids: Vec<i64> = batch.ids.iter().map(|id| if *id == PAD { -1 } else { i64::from(*id) }).collect();
         let ids = Tensor::f_from_slice(&ids)?.f_reshape([batch.rows() as i64, batch.seq as i64])?;
         Ok(ids.f_to(self.llama.device())?)
     }
@@ -137,7 +137,7 @@ impl LlamaLearner {
             let most = config.max_position_embeddings;
             return refuse(format!("sequences of {} tokens: the model has {most} positions", batch.seq));
         }
-        match batch.ids.iter().find(|id| **id as usize >= config.vocab_size) {
+        match batch.ids.iter().find(|id| **id != PAD && **id as usize >= config.vocab_size) {
             Some(id) => refuse(format!("token {id} is not of the {} of the vocabulary", config.vocab_size)),
             None => Ok(()),
         }
@@ -157,7 +157,7 @@ impl LlamaLearner {
         }
         loop {
             let sum = batch.chunks(self.micro_batch).try_fold(0.0, |sum, piece| {
-                let micro = Micro::new(&self.ids(&piece)?)?;
+                let micro = Micro::new(&self.ids(&piece)?, piece.ids.contains(&PAD))?;
                 Ok(sum + work(self, &micro)?)
             });
             match sum {
@@ -177,6 +177,7 @@ impl LlamaLearner {
         let work = |learner: &mut Self, micro: &Micro| {
             let Self { llama, loss, .. } = learner;
             let hidden = tch::no_grad(|| llama.body(&llama.embed(&micro.inputs)?))?;
+            let hidden = tch::no_grad(|| micro.predicted(&hidden))?;
             Ok(loss.sum(&hidden, llama.head(), &micro.targets, llama.products())?)
         };
         Ok(self.in_pieces(batch, work, |_| {})? / batch.targets() as f64)
