@@ -2,6 +2,8 @@
 //! broke off. Every byte is copied once, from the connection into the one buffer that becomes the object, and hashed on the
 //! way if its hash is known.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
@@ -46,10 +48,13 @@ enum Begun {
     Pieces(Box<GetObjectOutput>, u64),
 }
 
-/// A piece of an object, of which `had` bytes came.
-struct Piece<'a> {
-    start: u64,
-    bytes: &'a mut [u8],
+/// Memory is taken ahead of the bytes in steps of this size: page by page, as bytes come, costs more time than the copy.
+const STEP: usize = 2 << 20;
+
+/// Bytes `start..end` of an object, of which the first `had` came.
+struct Piece {
+    start: usize,
+    end: usize,
     had: usize,
     hasher: Option<Hasher>,
 }
@@ -126,44 +131,41 @@ impl Download<'_> {
     /// Reads the object of which `first` is the first piece.
     async fn pieces(&self, first: GetObjectOutput, length: u64) -> Result<Found, StorageError> {
         let etag = first.e_tag.clone();
-        let (mut first, mut room) = (Some(first), self.room(length as usize)?);
-        let slices = room.chunks_mut(PIECE as usize).zip((0..).step_by(PIECE as usize));
-        let reads = slices.map(|(bytes, start)| {
-            let piece = Piece { start, bytes, had: 0, hasher: self.hash.map(|_| hashing::of_piece(start)) };
-            self.piece(piece, first.take(), etag.as_deref(), length)
+        let (mut first, room) = (Some(first), self.room(length as usize)?);
+        let pieces = (0..length as usize).step_by(PIECE as usize).map(|start| {
+            let end = (start + PIECE as usize).min(length as usize);
+            Piece { start, end, had: 0, hasher: self.hash.map(|_| hashing::of_piece(start as u64)) }
         });
+        let reads = pieces.map(|piece| self.piece(piece, first.take(), etag.as_deref(), &room));
         // None runs yet; as an iterator they would be too general for the compiler to send to another thread.
         let reads: Vec<_> = reads.collect();
         let hashers: Vec<Option<Hasher>> = stream::iter(reads).buffered(PARALLEL).try_collect().await?;
         let hashes: Option<Vec<_>> = hashers.iter().map(|hasher| hasher.as_ref().map(hashing::end)).collect();
         self.expect(hashes.map(|hashes| hashing::join(&hashes, length)))?;
-        Ok(Found::Object(Bytes::from_owner(room), etag))
+        Ok(Found::Object(Bytes::from_owner(room.into_inner().unwrap_or_else(PoisonError::into_inner)), etag))
     }
 
     /// Memory for `length` bytes, which is only taken as bytes come. A machine that has not even the addresses refuses the
     /// object; a `Vec` would end the process.
-    fn room(&self, length: usize) -> Result<MmapMut, StorageError> {
-        let room = MmapMut::map_anon(length).map_err(|_| self.pace.no_memory(length))?;
-        // A quarter of a million small pages a gigabyte cost more time than the copy into them. Without large ones it is slower.
-        #[cfg(target_os = "linux")]
-        let _ = room.advise(memmap2::Advice::HugePage);
-        Ok(room)
+    fn room(&self, length: usize) -> Result<Mutex<MmapMut>, StorageError> {
+        MmapMut::map_anon(length).map(Mutex::new).map_err(|_| self.pace.no_memory(length))
     }
 
     /// Fills one piece, from `answer` if it is there already.
     async fn piece(
         &self,
-        mut piece: Piece<'_>,
+        mut piece: Piece,
         mut answer: Option<GetObjectOutput>,
         etag: Option<&str>,
-        length: u64,
+        room: &Mutex<MmapMut>,
     ) -> Result<Option<Hasher>, StorageError> {
+        let length = lock(room).len() as u64;
         let mut attempts = self.pace.attempts();
         loop {
             let outcome = match answer.take() {
-                Some(answer) => self.fill(&mut piece, answer).await,
+                Some(answer) => self.fill(&mut piece, answer, room).await,
                 None => match self.ask(&piece, etag, length).await {
-                    Ok(answer) => self.fill(&mut piece, answer).await,
+                    Ok(answer) => self.fill(&mut piece, answer, room).await,
                     Err(error) => Err(error),
                 },
             };
@@ -175,10 +177,9 @@ impl Download<'_> {
     }
 
     /// Asks for what is missing of a piece, of the very object that was begun.
-    async fn ask(&self, piece: &Piece<'_>, etag: Option<&str>, length: u64) -> Result<GetObjectOutput, StorageError> {
+    async fn ask(&self, piece: &Piece, etag: Option<&str>, length: u64) -> Result<GetObjectOutput, StorageError> {
         let at = self.pace.at;
-        let from = piece.start + piece.had as u64;
-        let last = piece.start + piece.bytes.len() as u64 - 1;
+        let (from, last) = ((piece.start + piece.had) as u64, piece.end as u64 - 1);
         let request = self.client.get_object().bucket(&at.bucket.name).key(&at.key);
         let request = request.range(format!("bytes={from}-{last}")).set_if_match(etag.map(Into::into));
         let answer = self.pace.in_time(Box::pin(request.send())).await?;
@@ -191,18 +192,27 @@ impl Download<'_> {
         }
     }
 
-    async fn fill(&self, piece: &mut Piece<'_>, mut answer: GetObjectOutput) -> Result<(), StorageError> {
+    async fn fill(
+        &self,
+        piece: &mut Piece,
+        mut answer: GetObjectOutput,
+        room: &Mutex<MmapMut>,
+    ) -> Result<(), StorageError> {
+        let size = piece.end - piece.start;
         while let Some(chunk) = self.next(&mut answer.body, piece.had).await? {
-            let Some(room) = piece.bytes[piece.had..].get_mut(..chunk.len()) else {
+            if chunk.len() > size - piece.had {
                 return Err(self.pace.malformed("more bytes than were asked for"));
-            };
-            room.copy_from_slice(&chunk);
+            }
+            let (from, to) = (piece.start + piece.had, piece.start + piece.had + chunk.len());
+            let mut room = lock(room);
+            take_ahead(&room, from, to, piece.end);
+            room[from..to].copy_from_slice(&chunk);
+            drop(room);
             piece.had += chunk.len();
             piece.hasher.as_mut().map(|hasher| hasher.update(&chunk));
         }
-        if piece.had < piece.bytes.len() {
-            let wanted = piece.bytes.len();
-            return Err(self.pace.truncated(piece.had, &format!("{wanted} were asked for")));
+        if piece.had < size {
+            return Err(self.pace.truncated(piece.had, &format!("{size} were asked for")));
         }
         Ok(())
     }
@@ -223,6 +233,23 @@ impl Download<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Pieces of one read are filled by one task, so nobody ever waits here.
+fn lock(room: &Mutex<MmapMut>) -> MutexGuard<'_, MmapMut> {
+    room.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has the kernel put memory behind the step that `from..to` begins or reaches into, if it does so on demand.
+fn take_ahead(room: &MmapMut, from: usize, to: usize, end: usize) {
+    let step = to.next_multiple_of(STEP).min(end);
+    let begin = from.next_multiple_of(STEP);
+    #[cfg(target_os = "linux")]
+    if begin < step {
+        let _ = room.advise_range(memmap2::Advice::PopulateWrite, begin, step - begin);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (room, begin, step);
 }
 
 fn stated_length(answer: &GetObjectOutput) -> Option<u64> {
