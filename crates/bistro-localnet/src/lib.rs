@@ -6,6 +6,7 @@
 //! - [`network`]: both, with wallets, registered and staked neurons, and buckets.
 //! - [`poison`]: a miner that uploads poison.
 //! - [`smoke`]: whether any node serves Bistro: reads, writes and refusals of one hotkey.
+//! - [`simulate`]: whole networks in virtual time, seed by seed.
 //! - [`demo`]: a whole network of separate processes, and the proof that it trained.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -14,4 +15,5 @@ pub mod demo;
 pub mod network;
 pub mod poison;
 pub mod s3;
+pub mod simulate;
 pub mod smoke;

@@ -10,6 +10,7 @@ use bistro_core::ids::NetUid;
 use bistro_core::ports::Identity as _;
 use bistro_flags::{SubtensorArgs, WalletArgs};
 use bistro_localnet::network::{FAUCET, LocalNetwork, Place, Setup};
+use bistro_localnet::simulate::{self, SimulateArgs};
 use bistro_localnet::{demo, poison, smoke};
 use bistro_storage::S3Config;
 use clap::{Args, Parser, Subcommand};
@@ -52,6 +53,8 @@ enum Command {
     },
     /// Tests any subtensor node with a registered hotkey: reads, a commitment, weights, refusals. Registers nothing.
     Smoke(SmokeArgs),
+    /// Runs whole networks in virtual time, under faults, kills and attackers, and says whether every promise held.
+    Simulate(SimulateArgs),
     /// Mines poison: NaN, then huge deltas, in turn. For tests of validators.
     Poison {
         #[command(flatten)]
@@ -185,6 +188,10 @@ async fn run(command: Command, stop: CancellationToken) -> Result<bool> {
     match command {
         Command::Demo(args) => return demo::run(&demo_options(args), &mut std::io::stdout(), stop).await,
         Command::Up(args) => up(args, &mut std::io::stdout(), stop).await?,
+        // Its runtimes are its own: one for each seed, in virtual time.
+        Command::Simulate(args) => {
+            return tokio::task::spawn_blocking(move || simulate::run(&args, &mut std::io::stdout())).await?;
+        }
         Command::Smoke(args) => return smoke::run(&smoke_options(&args)?, &mut std::io::stdout()).await,
         Command::Wallet(args) => {
             let wallet =

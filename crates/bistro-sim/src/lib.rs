@@ -1,0 +1,25 @@
+//! A whole network in one process: the real loops and mechanism on a simulated chain, buckets in memory and a toy language,
+//! in virtual time. One seed decides everything that is drawn, the faults too, so a run that breaks a promise can be run
+//! again.
+//!
+//! # Layout
+//! - [`scenario`]: who takes part, for how long, under which rules and faults.
+//! - [`run`]: a scenario and a seed, from the first block to what came of it.
+//! - [`promises`]: whether what must always hold did.
+//! - [`chain`]: the simulated chain: neurons, commitments, weights, and what they earn.
+//! - [`faults`]: what goes wrong between a program and the world.
+//! - [`kinds`]: miners of each kind, honest and not.
+//! - [`toy`]: a small language and a small model with real gradients.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod chain;
+pub mod faults;
+pub mod kinds;
+pub mod promises;
+pub mod run;
+pub mod scenario;
+pub mod toy;
+
+pub use run::{Outcome, run};
+pub use scenario::Scenario;

@@ -1,0 +1,132 @@
+//! Whether what must always hold did: looked at from outside after every block, and once more in the end.
+//!
+//! - the newest published master can be rebuilt from what is public, and no master is ever lost (P2, P3);
+//! - no manifest is without its object (P5);
+//! - no weight goes to a hotkey that its validator had not judged by then (P4);
+//! - every verdict follows from the numbers in the log (P7);
+//! - honest programs end only when they are told to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bistro_core::events::{Event, Record};
+use bistro_core::ids::{Hash, Hotkey};
+use bistro_core::mechanism::Acceptance;
+use bistro_core::params::ModelSpec;
+use bistro_core::ports::Learner as _;
+use bistro_core::protocol::{DeltaManifest, Folder, Signed};
+use bistro_node::audit::{self, Lineage};
+use bistro_node::log;
+
+use crate::chain::NETUID;
+use crate::kinds::Kind;
+use crate::run::World;
+use crate::toy::ToyLearner;
+
+/// An observer's notes.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// What was broken.
+    pub broken: Vec<String>,
+    /// The highest master of each publisher so far.
+    masters: BTreeMap<Hotkey, u64>,
+}
+
+impl Watch {
+    /// A look between two blocks.
+    pub(crate) async fn look(&mut self, world: &World) {
+        if let Some(leader) = world.leader().await {
+            let (hotkey, seq) = (leader.manifest.hotkey, leader.manifest.seq);
+            let highest = self.masters.entry(hotkey).or_default();
+            if seq < *highest {
+                self.broken.push(format!("P3: master {highest} of {hotkey} was lost, {seq} is the newest"));
+            }
+            *highest = seq;
+        }
+        // A withheld object is what that kind does; everybody else's must be there.
+        for (hotkey, kind) in world.miners.iter().filter(|(_, kind)| *kind != Kind::Withheld && *kind != Kind::Impostor)
+        {
+            let parts = world.parts(*hotkey, false);
+            let (bucket, folder) = (parts.own.address().name, Folder::new(NETUID, hotkey));
+            let Some(json) = world.buckets.peek(&bucket, &folder.latest()) else { continue };
+            let any = |_: &_, _: &[u8], _: &_| true;
+            let Ok(signed) = Signed::<DeltaManifest>::from_json(&json, any) else { continue };
+            let key = folder.delta(signed.statement.block, &signed.statement.object);
+            // A replayed manifest may name an object that its owner removed since.
+            if world.buckets.peek(&bucket, &key).is_none() && *kind != Kind::Replay {
+                self.broken.push(format!("P5: `{key}` of a {} miner is not there", kind.name()));
+            }
+        }
+    }
+
+    /// The last look. Returns the lineage that everybody follows.
+    pub(crate) async fn settle(&mut self, world: &World) -> Option<Lineage> {
+        let logs: BTreeMap<Hotkey, Vec<Record>> =
+            world.validators.iter().map(|hotkey| (*hotkey, records(world, hotkey))).collect();
+        self.weights(world, &logs);
+        for records in logs.values() {
+            self.verdicts(world, records);
+        }
+        let leader = world.leader().await?;
+        let spec: ModelSpec = ToyLearner::default().spec();
+        match audit::lineage(&world.observer(), &leader, &spec).await {
+            Ok(lineage) if lineage.holds() => Some(lineage),
+            Ok(_) => {
+                self.broken.push("P2: the published lineage leads to another master".into());
+                None
+            }
+            Err(error) => {
+                self.broken.push(format!("P2: the lineage cannot be rebuilt: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Every weight is for a hotkey that its validator had judged.
+    fn weights(&mut self, world: &World, logs: &BTreeMap<Hotkey, Vec<Record>>) {
+        for submission in world.chain.submissions() {
+            let Some(records) = logs.get(&submission.validator) else { continue };
+            let judged: BTreeSet<Hotkey> =
+                records.iter().filter(|r| r.block <= submission.block).filter_map(judged).collect();
+            for (hotkey, _) in
+                submission.weights.iter().filter(|(hotkey, weight)| *weight > 0 && !judged.contains(hotkey))
+            {
+                let block = submission.block;
+                self.broken.push(format!("P4: weight for {hotkey} at block {block}, who was never judged"));
+            }
+        }
+    }
+
+    /// Every verdict is what the rule says of the recorded losses.
+    fn verdicts(&mut self, world: &World, records: &[Record]) {
+        let rules = &world.rules.mechanism.acceptance;
+        for record in records {
+            let Event::Judged(judged) = &record.event else { continue };
+            let acceptance = Acceptance { min_loss: judged.min_loss };
+            let again = acceptance.judge(rules, judged.master_loss.unwrap_or(f64::NAN), &judged.candidates);
+            if again != judged.verdict {
+                self.broken.push(format!("P7: the verdict on {} does not follow from its losses", judged.object));
+            }
+        }
+    }
+
+    /// Digest of all event logs.
+    pub(crate) fn digest(&self, world: &World) -> Hash {
+        let mut all = Vec::new();
+        for hotkey in &world.validators {
+            all.extend(fs_err::read(world.parts(*hotkey, false).data_dir.join("events.jsonl")).unwrap_or_default());
+        }
+        Hash::of(&all)
+    }
+}
+
+fn judged(record: &Record) -> Option<Hotkey> {
+    match &record.event {
+        Event::Judged(judged) => Some(judged.hotkey),
+        _ => None,
+    }
+}
+
+fn records(world: &World, hotkey: &Hotkey) -> Vec<Record> {
+    let path = world.parts(*hotkey, false).data_dir.join("events.jsonl");
+    log::read(&path).map(|(records, _)| records).unwrap_or_default()
+}
