@@ -15,13 +15,13 @@ use super::{DeviceArgs, EvalArgs, print, tokenizer};
 const SEQ: usize = 2048;
 
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
+    let mut learner =
+        open(&args.on, |config| args.seq.map_or(SEQ.min(config.max_position_embeddings), |seq| seq as usize))?;
     let tokenizer = tokenizer::of(&args.on.model)?;
     let ids = ids(&args.text, &tokenizer, args.max_tokens.unwrap_or(usize::MAX))?;
     if ids.len() < 2 {
         bail!("{}: {} tokens, and it takes two to predict one", args.text.display(), ids.len());
     }
-    let mut learner =
-        open(&args.on, |config| args.seq.map_or(SEQ.min(config.max_position_embeddings), |seq| seq as usize))?;
     let seq = args.seq.map_or(SEQ.min(learner.config().max_position_embeddings), |seq| seq as usize);
     let start = Instant::now();
     let (mut sum, tokens) = (0.0, ids.len() - 1);
