@@ -29,13 +29,13 @@ impl<B: AsRef<[u8]>> Serialize for Hex<B> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let bytes = self.0.as_ref();
-        let mut text = String::with_capacity(2 + 2 * bytes.len());
-        text.push_str("0x");
-        for byte in bytes {
-            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        let mut text = vec![b'0'; 2 + 2 * bytes.len()];
+        text[1] = b'x';
+        for (pair, byte) in text[2..].chunks_exact_mut(2).zip(bytes) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
         }
-        serializer.serialize_str(&text)
+        serializer.serialize_str(&String::from_utf8(text).map_err(serde::ser::Error::custom)?)
     }
 }
 
