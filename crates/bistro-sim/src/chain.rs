@@ -155,7 +155,7 @@ impl Chain for OneChain {
     async fn next_block(&self, after: Block) -> Result<Block, PortError> {
         while self.chain.block() <= after {
             let into = self.chain.begin.elapsed().as_millis() % BLOCK_TIME.as_millis();
-            tokio::time::sleep(BLOCK_TIME - Duration::from_millis(into as u64)).await;
+            tokio::time::sleep(BLOCK_TIME.saturating_sub(Duration::from_millis(into as u64))).await;
         }
         Ok(self.chain.block())
     }

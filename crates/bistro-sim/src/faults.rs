@@ -2,6 +2,7 @@
 //! broken bytes. Wrapped around the ports; each call draws its own fault.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -95,7 +96,7 @@ impl Faults {
             _ => {}
         }
         let Some(bytes) = call.await? else { return Ok(None) };
-        if key.1.ends_with(".json") && lock(&self.rng).random::<f64>() < 0.2 {
+        if Path::new(&key.1).extension().is_some_and(|end| end == "json") && lock(&self.rng).random::<f64>() < 0.2 {
             lock(&self.old).insert(key, bytes.clone());
         }
         match fault {

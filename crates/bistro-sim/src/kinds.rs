@@ -222,7 +222,7 @@ impl Attacker {
         let bucket = BucketAddress::parse(&address).map_err(bad)?;
         let key = Folder::new(manifest.netuid, &manifest.hotkey).delta(manifest.block, &manifest.object);
         let limits =
-            ReadLimits { max_bytes: manifest.size, deadline: Duration::from_secs(60), min_bytes_per_second: 1024 };
+            ReadLimits { max_bytes: manifest.size, deadline: Duration::from_mins(1), min_bytes_per_second: 1024 };
         let object = self.parts.public.get(&bucket, &key, limits).await?.unwrap_or_default();
         let spec = ToyLearner::default().spec();
         Ok(bistro_delta::decode_delta(&object, &spec, &(&manifest).into()).map_err(|skip| bad(skip.to_string()))?)

@@ -108,15 +108,15 @@ impl Watch {
             }
         }
     }
+}
 
-    /// Digest of all event logs.
-    pub(crate) fn digest(&self, world: &World) -> Hash {
-        let mut all = Vec::new();
-        for hotkey in &world.validators {
-            all.extend(fs_err::read(world.parts(*hotkey, false).data_dir.join("events.jsonl")).unwrap_or_default());
-        }
-        Hash::of(&all)
+/// Digest of all event logs.
+pub(crate) fn digest(world: &World) -> Hash {
+    let mut all = Vec::new();
+    for hotkey in &world.validators {
+        all.extend(fs_err::read(world.parts(*hotkey, false).data_dir.join("events.jsonl")).unwrap_or_default());
     }
+    Hash::of(&all)
 }
 
 fn judged(record: &Record) -> Option<Hotkey> {

@@ -157,7 +157,7 @@ async fn outcome(world: &World, seed: u64, restarts: u64, mut watch: promises::W
         masters: lineage.as_ref().map_or(0, |lineage| lineage.master.seq),
         neurons: neurons.collect(),
         restarts,
-        digest: watch.digest(world),
+        digest: promises::digest(world),
         broken: watch.broken,
     })
 }

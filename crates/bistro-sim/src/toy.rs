@@ -131,15 +131,15 @@ impl ToyLearner {
             }
             let mut active = [1.0_f32; HIDDEN + 1];
             active[..HIDDEN].copy_from_slice(&times::<HIDDEN>(&input, hidden));
-            active[..HIDDEN].iter_mut().for_each(|v| *v = v.max(0.0));
+            active = active.map(|v| v.max(0.0));
             let mut odds = times::<LETTERS>(&active, output);
             let top = odds.iter().copied().fold(f32::MIN, f32::max);
-            odds.iter_mut().for_each(|v| *v = (*v - top).exp());
+            odds = odds.map(|v| (v - top).exp());
             let sum: f32 = odds.iter().sum();
             let target = three[2] as usize;
             loss -= f64::from((odds[target] / sum).ln() * share);
             let Some(gradient) = gradient.as_deref_mut() else { continue };
-            odds.iter_mut().for_each(|v| *v *= share / sum);
+            odds = odds.map(|v| v * (share / sum));
             odds[target] -= share;
             let (to_embed, rest) = gradient.split_at_mut(LETTERS * EMBED);
             let (to_hidden, to_output) = rest.split_at_mut((2 * EMBED + 1) * HIDDEN);
