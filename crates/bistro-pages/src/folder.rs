@@ -18,13 +18,15 @@ pub enum FolderKind {
 const KINDS: [(FolderKind, &str); 3] =
     [(FolderKind::Text, "txt"), (FolderKind::JsonLines, "jsonl"), (FolderKind::Parquet, "parquet")];
 
-/// The one kind of files that a folder has, and these files: path from the top with parts joined by `/` on every system, and
-/// where it is. Sorted by the former.
-pub fn files(folder: &Path) -> Result<(FolderKind, Vec<(String, PathBuf)>), PagesError> {
+/// Files: path from the top with parts joined by `/` on every system, and where it is. Sorted by the former.
+pub type Files = Vec<(String, PathBuf)>;
+
+/// The one kind of files that a folder has, and these files.
+pub fn files(folder: &Path) -> Result<(FolderKind, Files), PagesError> {
     if !folder.is_dir() {
         return Err(PagesError::NoFolder(folder.into()));
     }
-    let mut found: Option<(FolderKind, &'static str, Vec<(String, PathBuf)>)> = None;
+    let mut found: Option<(FolderKind, &'static str, Files)> = None;
     for (kind, extension) in KINDS {
         let files = walk(folder, &[extension])?;
         match &found {
@@ -38,19 +40,14 @@ pub fn files(folder: &Path) -> Result<(FolderKind, Vec<(String, PathBuf)>), Page
 }
 
 /// All files with one of the extensions, in the order of their paths. Links to folders are not followed, so the walk ends.
-pub fn walk(folder: &Path, extensions: &[&str]) -> Result<Vec<(String, PathBuf)>, PagesError> {
+pub fn walk(folder: &Path, extensions: &[&str]) -> Result<Files, PagesError> {
     let mut found = Vec::new();
     walk_into(folder, "", extensions, &mut found)?;
     found.sort();
     Ok(found)
 }
 
-fn walk_into(
-    folder: &Path,
-    prefix: &str,
-    extensions: &[&str],
-    found: &mut Vec<(String, PathBuf)>,
-) -> Result<(), PagesError> {
+fn walk_into(folder: &Path, prefix: &str, extensions: &[&str], found: &mut Files) -> Result<(), PagesError> {
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();

@@ -28,8 +28,9 @@ pub struct HfRows {
     column: String,
 }
 
+/// What `/rows` answers.
 #[derive(Deserialize)]
-struct Rows {
+struct Answer {
     rows: Vec<Row>,
     num_rows_total: Option<u64>,
     #[serde(default)]
@@ -38,8 +39,10 @@ struct Rows {
 
 #[derive(Deserialize)]
 struct Row {
-    row_idx: u64,
-    row: serde_json::Map<String, Value>,
+    #[serde(rename = "row_idx")]
+    number: u64,
+    #[serde(rename = "row")]
+    cells: serde_json::Map<String, Value>,
     #[serde(default)]
     truncated_cells: Vec<String>,
 }
@@ -95,7 +98,7 @@ impl HfRows {
     /// The texts of an answer that has exactly the rows that were asked for.
     fn texts(&self, bytes: &[u8], row: u64, length: u64, total: u64) -> Result<Vec<String>, PagesError> {
         let fault = |fault, why: String| PagesError::page(fault, self.server.host_str().unwrap_or_default(), why);
-        let answer: Rows = serde_json::from_slice(bytes).map_err(|e| fault(Fault::BadAnswer, e.to_string()))?;
+        let answer: Answer = serde_json::from_slice(bytes).map_err(|e| fault(Fault::BadAnswer, e.to_string()))?;
         match answer.num_rows_total {
             Some(found) if found != total && !answer.partial => {
                 return Err(fault(
@@ -115,16 +118,13 @@ impl HfRows {
         }
         let mut texts = Vec::new();
         for (number, found) in (row..row + length).zip(answer.rows) {
-            if found.row_idx != number {
-                return Err(fault(
-                    Fault::MissingRows,
-                    format!("row {} stands in the place of {number}", found.row_idx),
-                ));
+            if found.number != number {
+                return Err(fault(Fault::MissingRows, format!("row {} stands in the place of {number}", found.number)));
             }
-            if found.truncated_cells.iter().any(|cell| *cell == self.column) {
+            if found.truncated_cells.contains(&self.column) {
                 return Err(fault(Fault::RowCut, format!("row {number} came cut short")));
             }
-            texts.push(match found.row.into_iter().find(|(name, _)| *name == self.column) {
+            texts.push(match found.cells.into_iter().find(|(name, _)| *name == self.column) {
                 Some((_, Value::String(text))) => text,
                 Some((_, Value::Null)) => String::new(),
                 _ => return Err(fault(Fault::BadAnswer, format!("row {number} has no text in `{}`", self.column))),

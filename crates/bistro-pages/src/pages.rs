@@ -64,7 +64,7 @@ impl TokenPages {
     }
 
     /// The page from the disk.
-    async fn from_disk(&self, key: Hash) -> Option<TokenBatch> {
+    async fn on_disk(&self, key: Hash) -> Option<TokenBatch> {
         let disk = Arc::clone(self.disk.as_ref()?);
         tokio::task::spawn_blocking(move || disk.get(key)).await.ok().flatten()
     }
@@ -76,7 +76,7 @@ impl TokenPages {
             return Err(PagesError::page(Fault::NoSuchPage, spell(page), why));
         }
         let key = self.key(page);
-        if let Some(batch) = self.from_disk(key).await {
+        if let Some(batch) = self.on_disk(key).await {
             return Ok(batch);
         }
         let rows = self.source.rows(page).await?;

@@ -53,7 +53,10 @@ impl WebOptions {
 impl std::fmt::Debug for WebOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The token is nobody's business.
-        f.debug_struct("WebOptions").field("trusted", &self.trusted).field("attempts", &self.attempts).finish()
+        f.debug_struct("WebOptions")
+            .field("trusted", &self.trusted)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
     }
 }
 

@@ -46,8 +46,8 @@ fn page(row: u64) -> PageId {
     PageId { config: CONFIG.into(), split: SPLIT.into(), row }
 }
 
-fn open_error(dir: &Path, options: CorpusOptions) -> PagesError {
-    Corpus::open(dir, &options).err().unwrap()
+fn open_error(dir: &Path, options: &CorpusOptions) -> PagesError {
+    Corpus::open(dir, options).err().unwrap()
 }
 
 #[test]
@@ -127,19 +127,19 @@ fn the_index_tells_nothing_of_the_machine() {
 #[test]
 fn what_is_no_corpus_is_named() {
     let missing = speeches().path().join("nowhere");
-    assert!(matches!(open_error(&missing, options()), PagesError::NoFolder(path) if path == missing));
+    assert!(matches!(open_error(&missing, &options()), PagesError::NoFolder(path) if path == missing));
     let dir = folder(&[("notes.md", b"text")]);
-    assert!(matches!(open_error(dir.path(), options()), PagesError::NoText(_)));
+    assert!(matches!(open_error(dir.path(), &options()), PagesError::NoText(_)));
     let dir = folder(&[("a.txt", b" \n "), ("b.txt", b"")]);
-    assert!(matches!(open_error(dir.path(), options()), PagesError::NoText(_)));
+    assert!(matches!(open_error(dir.path(), &options()), PagesError::NoText(_)));
     let dir = folder(&[("ok.txt", b"fine"), ("sub/bad.txt", b"caf\xe9 au lait")]);
-    let error = open_error(dir.path(), options());
+    let error = open_error(dir.path(), &options());
     assert!(matches!(&error, PagesError::NotUtf8 { file, offset: 3 } if file.ends_with("sub/bad.txt")), "{error}");
     let dir = folder(&[("a.txt", b"too little")]);
-    let error = open_error(dir.path(), options());
+    let error = open_error(dir.path(), &options());
     assert!(matches!(error, PagesError::TooSmall { .. }) && error.to_string().contains("has 1 rows"), "{error}");
     for options in [CorpusOptions { rows_per_page: 0, ..options() }, CorpusOptions { row_bytes: 3, ..options() }] {
-        assert!(matches!(open_error(speeches().path(), options), PagesError::Option { .. }));
+        assert!(matches!(open_error(speeches().path(), &options), PagesError::Option { .. }));
     }
 }
 
@@ -219,11 +219,11 @@ async fn json_lines_are_rows_as_they_are() {
         [("{\"text\":", "EOF"), ("{\"body\":\"x\"}", "none"), ("{\"text\":7}", "something else"), ("[]", "type")]
     {
         let dir = folder(&[("a.jsonl", format!("{{\"text\":\"x\"}}\n{line}\n").as_bytes())]);
-        let error = open_error(dir.path(), options());
+        let error = open_error(dir.path(), &options());
         assert!(matches!(&error, PagesError::JsonLine { line: 2, .. }) && error.to_string().contains(what), "{error}");
     }
     let mixed = folder(&[("a.jsonl", lines.as_bytes()), ("b.txt", b"text")]);
-    assert!(matches!(open_error(mixed.path(), options()), PagesError::Mixed(_, "txt", "jsonl")));
+    assert!(matches!(open_error(mixed.path(), &options()), PagesError::Mixed(_, "txt", "jsonl")));
 }
 
 #[test]

@@ -158,12 +158,8 @@ async fn only_what_a_page_needs_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data/aa/train-00000-of-00001.parquet");
     // One row group of 8 MB of text that does not shrink, beside another column.
-    let text = |i: usize| {
-        let mut words = blake3::Hasher::new().update(&i.to_le_bytes()).finalize_xof();
-        let mut bytes = [0; 2000];
-        words.fill(&mut bytes);
-        Some(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>())
-    };
+    let hex = |i: usize, k: usize| blake3::hash(&[i.to_le_bytes(), k.to_le_bytes()].concat()).to_hex().to_string();
+    let text = |i: usize| Some((0..62).map(|k| hex(i, k)).collect::<Vec<_>>().concat());
     let texts: Vec<_> = (0..4000).map(text).collect();
     write_texts(&path, &texts, 4000, Compression::ZSTD(parquet::basic::ZstdLevel::try_new(1).unwrap()));
     let length = std::fs::metadata(&path).unwrap().len();

@@ -59,15 +59,15 @@ fn listing(base: &Url) -> Option<(Url, String)> {
     let [owner, name, "resolve", revision, folder @ ..] = &parts[at + 1..] else { return None };
     let mut url = base.clone();
     url.set_path(&["/api/datasets", owner, name, "revision", revision].join("/"));
-    let folder = folder.iter().map(|part| format!("{part}/")).collect();
+    let folder = folder.iter().flat_map(|part| [part, "/"]).collect();
     Some((url, folder))
 }
 
 #[async_trait]
 impl Blobs for HttpBlobs {
     fn place(&self, path: &str) -> String {
-        self.url(path)
-            .map_or_else(|_| path.into(), |url| format!("{}{}", url.origin().ascii_serialization(), url.path()))
+        let shown = |url: &Url| format!("{}{}", url.origin().ascii_serialization(), url.path());
+        if path.is_empty() { shown(&self.base) } else { self.url(path).map_or_else(|_| path.into(), |url| shown(&url)) }
     }
 
     async fn list(&self) -> Result<Vec<String>, PagesError> {

@@ -72,7 +72,7 @@ impl Footer {
     }
 
     /// For the decoder.
-    pub(super) fn for_arrow(&self, meta: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, ParquetError> {
+    pub(super) fn for_arrow(meta: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, ParquetError> {
         ArrowReaderMetadata::try_new(meta, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
     }
 }

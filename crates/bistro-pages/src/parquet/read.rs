@@ -37,7 +37,7 @@ pub async fn rows(
     let (groups, skip) = groups_of(&footer, &wanted);
     let meta = with_page_index(blobs.as_ref(), &path, &footer, &groups).await.map_err(|e| inside(&at, e))?;
     let mask = ProjectionMask::leaves(meta.file_metadata().schema_descr(), [footer.column]);
-    let arrow = footer.for_arrow(Arc::clone(&meta)).map_err(|e| inside(&at, e))?;
+    let arrow = Footer::for_arrow(Arc::clone(&meta)).map_err(|e| inside(&at, e))?;
     let count = (wanted.end - wanted.start) as usize;
     let selection = RowSelection::from(vec![RowSelector::skip(skip as usize), RowSelector::select(count)]);
     let file = RangedFile { blobs, path, bytes: footer.bytes, meta };
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn ranges_with_little_between_them_become_one() {
-        assert_eq!(joined(vec![10..20, 0..10, 30..40, 12..14]), [0..40]);
+        assert_eq!(joined(vec![10..20, 0..10, 30..40, 12..14, GAP * 9..GAP * 10]), [0..40, GAP * 9..GAP * 10]);
         assert_eq!(
             joined(vec![0..10, 10 + GAP..20 + GAP, 21 + 2 * GAP..30 + 2 * GAP]),
             [0..20 + GAP, 21 + 2 * GAP..30 + 2 * GAP]

@@ -143,8 +143,8 @@ impl Gpt2 {
     fn merge_by_search(&self, piece: &[u8], ids: &mut Vec<u32>) {
         // Where each part starts, and the id that it would have together with the next part.
         let mut parts: Vec<(usize, u32)> = (0..=piece.len()).map(|start| (start, NONE)).collect();
-        for i in 0..piece.len() - 1 {
-            parts[i].1 = self.id(piece, i, i + 2);
+        for (start, id) in parts.iter_mut().take(piece.len() - 1) {
+            *id = self.id(piece, *start, *start + 2);
         }
         let joined = |parts: &[(usize, u32)], i: usize| match parts.get(i + 2) {
             Some(end) => self.id(piece, parts[i].0, end.0),

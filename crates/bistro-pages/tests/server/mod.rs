@@ -43,10 +43,9 @@ pub fn write_texts(path: &Path, texts: &[Option<String>], group: usize, compress
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..texts.len() as i64));
     // What nobody needs: a column that is much larger than the text.
-    let noise =
-        (0..texts.len()).map(|i| (0..50).map(|k| format!("{:x}", (i + 1) * (k + 7) * 0x9E37_79B9)).collect::<String>());
+    let noise = (0..texts.len()).map(|i| blake3::hash(&i.to_le_bytes()).to_hex().repeat(6));
     let noise: ArrayRef = Arc::new(StringArray::from_iter_values(noise));
-    let texts: ArrayRef = Arc::new(StringArray::from_iter(texts.iter().map(Option::as_deref)));
+    let texts: ArrayRef = Arc::new(texts.iter().map(Option::as_deref).collect::<StringArray>());
     let batch =
         RecordBatch::try_from_iter_with_nullable([("id", ids, false), ("noise", noise, false), ("text", texts, true)])
             .unwrap();
@@ -218,7 +217,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Answer {
         Some(Trick::Html) => return Ok(Response::new(Full::from("<html>back soon</html>"))),
         Some(Trick::Body(text)) => return Ok(Response::new(Full::from(text.clone()))),
         Some(Trick::HangsUp) => return Err(std::io::Error::other("hangs up")),
-        Some(Trick::Silent) => tokio::time::sleep(std::time::Duration::from_secs(600)).await,
+        Some(Trick::Silent) => tokio::time::sleep(std::time::Duration::from_mins(10)).await,
         _ => {}
     }
     if let Some(path) = path.strip_prefix("/cdn/") {
