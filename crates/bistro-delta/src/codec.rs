@@ -1,7 +1,7 @@
 //! Named tensors to bytes and back, in each encoding.
 //!
 //! A file is a safetensors file with one entry a tensor. In f32 and bf16 the entry has the tensor's own type and shape; in
-//! every other encoding it is a row of bytes (`U8`) that [`crate::blocks`] or [`crate::coded`] describe.
+//! every other encoding it is a row of bytes (`U8`) that `blocks.rs` or `coded` describe.
 
 use std::collections::BTreeMap;
 
