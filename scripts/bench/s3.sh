@@ -10,7 +10,8 @@ readonly MEBIBYTES=256
 SERVER=
 
 clean() {
-    [[ -z $SERVER ]] || kill "$SERVER" 2>/dev/null || true
+    # At once: asked to, it first waits for peers that it does not have.
+    [[ -z $SERVER ]] || kill -KILL "$SERVER" 2>/dev/null || true
     rm -rf "$DIR"
 }
 
