@@ -37,9 +37,10 @@ fn main() -> ExitCode {
     bistro_model::mkl::keep();
     let cli = Cli::parse();
     program::run(&cli.common.logging, async |stop| match &cli.command {
-        None => mine(&cli, stop).await,
-        Some(Command::Bucket(args)) => commands::bucket::run(args, stop).await,
-        Some(Command::Pages(args)) => commands::pages::run(args, stop).await,
+        // Each on the heap: together on the stack they are larger than a page.
+        None => Box::pin(mine(&cli, stop)).await,
+        Some(Command::Bucket(args)) => Box::pin(commands::bucket::run(args, stop)).await,
+        Some(Command::Pages(args)) => Box::pin(commands::pages::run(args, stop)).await,
     })
 }
 

@@ -40,10 +40,11 @@ fn main() -> ExitCode {
     bistro_model::mkl::keep();
     let cli = Cli::parse();
     program::run(&cli.common.logging, async |stop| match &cli.command {
-        None => validate(&cli, stop).await,
-        Some(Command::Bucket(args)) => commands::bucket::run(args, stop).await,
-        Some(Command::Dataset(args)) => commands::dataset::run(args, stop).await,
-        Some(Command::Model(args)) => commands::model::run(args, stop).await,
+        // Each on the heap: together on the stack they are larger than a page.
+        None => Box::pin(validate(&cli, stop)).await,
+        Some(Command::Bucket(args)) => Box::pin(commands::bucket::run(args, stop)).await,
+        Some(Command::Dataset(args)) => Box::pin(commands::dataset::run(args, stop)).await,
+        Some(Command::Model(args)) => Box::pin(commands::model::run(args, stop)).await,
     })
 }
 

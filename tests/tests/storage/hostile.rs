@@ -69,7 +69,7 @@ async fn headers_are_bounded_in_time_size_and_number() {
         }
     })
     .await;
-    huge.read().await.is_at_once("Malformed");
+    huge.read().await.fails_at_once("Malformed");
     let many = Misbehaving::start(|mut request| async move {
         request.say(OK).await?;
         for n in 0..100_000 {
@@ -78,12 +78,12 @@ async fn headers_are_bounded_in_time_size_and_number() {
         request.say("content-length: 0\r\n\r\n").await
     })
     .await;
-    many.read().await.is_at_once("Malformed");
+    many.read().await.fails_at_once("Malformed");
 }
 
 #[tokio::test]
 async fn a_body_is_capped_whatever_is_said_of_it() {
-    dripping(1001, 1).await.read().await.is_at_once("TooLarge");
+    dripping(1001, 1).await.read().await.fails_at_once("TooLarge");
     for absurd in
         ["content-length: 18446744073709551615", "content-length: -1", "content-length: 1\r\ncontent-length: 2"]
     {
@@ -106,7 +106,7 @@ async fn a_body_is_capped_whatever_is_said_of_it() {
     })
     .await;
     // Not read to its end, which never comes.
-    error.read().await.is_at_once("AccessDenied");
+    error.read().await.fails_at_once("AccessDenied");
 }
 
 /// A megabyte of zeros is a kilobyte as gzip; what is stored is what is read, and what the caps are for.
@@ -158,7 +158,7 @@ async fn each_refusal_has_its_name() {
     assert_eq!(bare.read().await.result, Ok(None));
     Misbehaving::absent().read().await.is("Unreachable");
     Misbehaving::saying("").await.read().await.is("Unreachable");
-    Misbehaving::saying("SSH-2.0-OpenSSH_9.2\r\n").await.read().await.is_at_once("Malformed");
+    Misbehaving::saying("SSH-2.0-OpenSSH_9.2\r\n").await.read().await.fails_at_once("Malformed");
 }
 
 #[tokio::test]

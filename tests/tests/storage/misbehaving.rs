@@ -154,7 +154,7 @@ impl Outcome {
 
     /// As [`Self::is`], and at once.
     #[track_caller]
-    pub(crate) fn is_at_once(self, name: &str) {
+    pub(crate) fn fails_at_once(self, name: &str) {
         assert_named(self.result, name);
         assert!(self.elapsed < Duration::from_secs(1), "{name} took {:?}", self.elapsed);
     }

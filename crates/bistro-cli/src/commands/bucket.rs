@@ -118,20 +118,20 @@ struct Shown {
 
 impl Shown {
     fn text(&self) -> String {
+        use std::fmt::Write as _; // into a string, which never fails
+
         let mut text = String::new();
         for finding in &self.report.findings {
-            text += &format!("{}  {:<21} {}\n", word(finding.verdict), finding.name, finding.detail);
+            let _ = writeln!(text, "{}  {:<21} {}", word(finding.verdict), finding.name, finding.detail);
         }
         if let Some(speed) = self.report.upload_bytes_per_second {
-            text += &format!(
-                "\nUploads at {:.1} MiB/s. A delta of the model `{}` has at most\n",
-                mebibytes(speed),
-                self.model
-            );
+            let speed_text = format!("Uploads at {:.1} MiB/s", mebibytes(speed));
+            let _ = writeln!(text, "\n{speed_text}. A delta of the model `{}` has at most", self.model);
             for (encoding, bytes) in self.sizes {
                 let seconds = bytes as f64 / speed;
                 let (size, blocks) = (mebibytes(bytes as f64), blocks(seconds));
-                text += &format!("{:>8} {size:>9.1} MiB: {seconds:.1} s, {blocks} block(s)\n", encoding.name());
+                let name = encoding.name();
+                let _ = writeln!(text, "{name:>8} {size:>9.1} MiB: {seconds:.1} s, {blocks} block(s)");
             }
         }
         if let Some(verdict) = self.verdict_on_keys() {

@@ -43,7 +43,7 @@ pub(super) async fn export(args: &ExportArgs) -> Result<()> {
     match &args.tokenizer {
         None if rules.tokenizer == "gpt2" => tokenizer::write_gpt2(&args.out.out)?,
         None => {
-            tracing::warn!(tokenizer = rules.tokenizer, "no tokenizer is written: give the run's own by --tokenizer")
+            tracing::warn!(tokenizer = rules.tokenizer, "no tokenizer is written: give the run's own by --tokenizer");
         }
         Some(file) => {
             let given = Tokenizer::from_file(file)?;
