@@ -183,6 +183,8 @@ async fn what_a_reorganisation_includes_again_is_set_once() {
         async move { chain.set_weights(&WEIGHTS).await }
     });
     until_weights(&local).await;
+    // The client has to hear of the block before it is replaced.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let first = local.block();
     let head = faults(&local).reorganise(1, Fate::Reincluded).unwrap();
     assert_eq!(head, first + 1);
@@ -202,6 +204,8 @@ async fn what_a_reorganisation_takes_away_is_noticed_and_can_be_set_again() {
         async move { chain.set_weights(&WEIGHTS).await }
     });
     until_weights(&local).await;
+    // The client has to hear of the block before it is replaced.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     faults(&local).reorganise(2.min(local.block()), Fate::Lost).unwrap();
     let error = timeout(Duration::from_secs(5), setting).await.unwrap().unwrap().unwrap_err();
     assert_eq!((error.name.as_str(), error.retry), ("TakenBack", Retry::Soon));

@@ -317,6 +317,12 @@ pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch, for records that people read.
     fn unix_millis(&self) -> u64;
 
+    /// Time since some moment of the past, for measuring how long things take; it never goes back. By default as fine as
+    /// [`Self::unix_millis`].
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.unix_millis())
+    }
+
     /// Waits.
     async fn sleep(&self, duration: Duration);
 }

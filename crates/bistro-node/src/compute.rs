@@ -1,7 +1,9 @@
 //! Long computations off the async threads, and how much of the time they take.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use bistro_core::ports::Clock;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinHandle;
 
@@ -31,36 +33,37 @@ pub async fn joined<T>(task: &mut JoinHandle<T>) -> T {
 }
 
 /// For which share of the time the model computes: what overlapping everything else is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Meter {
-    begun: Instant,
+    clock: Arc<dyn Clock>,
+    begun: Duration,
     busy: Duration,
     idle: Duration,
 }
 
-impl Default for Meter {
-    fn default() -> Self {
-        Self { begun: Instant::now(), busy: Duration::ZERO, idle: Duration::ZERO }
-    }
-}
-
 impl Meter {
+    /// Measures from now on.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let begun = clock.elapsed();
+        Self { clock, begun, busy: Duration::ZERO, idle: Duration::ZERO }
+    }
+
     /// Runs and counts work of the model.
     pub fn model<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let begun = Instant::now();
+        let begun = self.clock.elapsed();
         let outcome = compute(work);
-        self.busy += begun.elapsed();
+        self.busy += self.clock.elapsed().saturating_sub(begun);
         outcome
     }
 
-    /// Counts time in which there was nothing to do.
-    pub fn idle(&mut self, time: Duration) {
-        self.idle += time;
+    /// Counts time since `begun` (by the same clock) in which there was nothing to do.
+    pub fn idle_since(&mut self, begun: Duration) {
+        self.idle += self.clock.elapsed().saturating_sub(begun);
     }
 
     /// Time in which there was something to do.
     pub fn working(&self) -> Duration {
-        self.begun.elapsed().saturating_sub(self.idle)
+        self.clock.elapsed().saturating_sub(self.begun + self.idle)
     }
 
     /// The share of [`Meter::working`] in which the model computed.

@@ -8,6 +8,7 @@
 //! - [`master`]: a master, and the way from one to the next.
 //! - [`publish`]: how a master reaches the bucket: objects first, pointer last.
 //! - [`fetch`]: a miner's delta, from commitment to checked tensors; every refusal a named reason.
+//! - [`gather`]: pages into one batch, whatever becomes of single ones.
 //! - [`weights`]: sets the newest weights when the chain allows it, never blocking the loop.
 //! - [`audit`]: a published lineage, recomputed from its objects.
 //! - [`files`]: the data folder: one process at a time, files replaced whole.
@@ -21,6 +22,7 @@ pub mod compute;
 pub mod error;
 pub mod fetch;
 pub mod files;
+pub mod gather;
 pub mod leader;
 pub mod log;
 pub mod master;

@@ -16,7 +16,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use world::{NETUID, ToyBuild, World, commit_bucket, loss_of, rules};
+use world::{HolesBuild, NETUID, ToyBuild, World, commit_bucket, loss_of, rules};
 
 fn key(n: u8) -> Hotkey {
     Hotkey([n; 32])
@@ -121,6 +121,33 @@ async fn two_miners_train_one_model_by_the_recommended_rules() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn two_miners_train_one_model_by_the_readme() {
     trains("readme").await;
+}
+
+/// Pages that cannot be had are replaced, by miner and validator, and the log names those that were judged on.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn pages_that_cannot_be_had_are_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2)]);
+    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let options = validator::Options { rules: rules.clone(), seed: [1; 32], version: "test".into() };
+    let (parts, token) = (world.parts(key(1), dir.path()), stop.clone());
+    let v = tokio::task::spawn_local(async move { validator::run(parts, &HolesBuild, options, token).await });
+    let options = miner::Options { mechanism: None, encoding: Encoding::F32, batch_rows: 4, seed: [2; 32] };
+    let (parts, token) = (world.parts(key(2), dir.path()), stop.clone());
+    let m = tokio::task::spawn_local(async move { miner::run(parts, &HolesBuild, options, token).await });
+    blocks(30).await;
+    stop.cancel();
+    v.await.unwrap().unwrap();
+    assert!(m.await.unwrap().unwrap().uploads > 3);
+    let (records, _) = log::read(&dir.path().join("bucket-1/events.jsonl")).unwrap();
+    let mut judged = 0;
+    for record in records {
+        if let Event::Judged(verdict) = record.event {
+            judged += 1;
+            assert!(verdict.local_pages.iter().chain(&verdict.global_pages).all(|page| page.row % 3 != 0));
+        }
+    }
+    assert!(judged > 3, "only {judged} verdicts");
 }
 
 type Spoil = fn(&mut DeltaManifest);

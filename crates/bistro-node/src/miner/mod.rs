@@ -29,9 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::compute::{Meter, compute, joined};
 use crate::files::DataDir;
+use crate::gather::gather;
 use crate::leader::Leader;
 use crate::master::{Master, rebased};
-use crate::validator::trial;
 use crate::{NodeError, Parts};
 use news::{Ask, Newer, News};
 pub use start::Options;
@@ -184,7 +184,7 @@ impl Miner {
         let (from, to) = (self.base.seq, master.seq);
         if connected && self.rules.mechanism.miner.on_new_master == OnNewMaster::Rebase {
             let sample = self.sample().await?;
-            let mut meter = self.meter;
+            let mut meter = self.meter.clone();
             let keep = meter.model(|| self.rebase(&master.params, own.as_ref(), &sample))?;
             self.meter = meter;
             if own.is_some() {
@@ -223,7 +223,7 @@ impl Miner {
     /// Some sequences of the pages that come next, to judge by.
     async fn sample(&mut self) -> Result<TokenBatch, NodeError> {
         let (_, page) = self.draw();
-        let page = trial::batch(&self.pages, std::slice::from_ref(&page)).await?;
+        let page = self.gather(vec![page]).await?;
         Ok(page.chunks(SAMPLE_ROWS).next().unwrap_or_default())
     }
 
@@ -244,6 +244,13 @@ impl Miner {
         drawn.clone()
     }
 
+    /// These pages, or others of the window where one cannot be had.
+    async fn gather(&mut self, mut wanted: Vec<PageId>) -> Result<TokenBatch, NodeError> {
+        let Self { parts, rules, pages, state, uid, rng, .. } = self;
+        let window = rules.mechanism.window.trained(pages.index(), state.head, *uid);
+        Ok(gather(parts, pages, &mut wanted, || selection::sample(&window, 1, rng).pop()).await?)
+    }
+
     /// This epoch's pages; the next epoch's are fetched from now on.
     async fn local_pages(&mut self, block: Block) -> Result<TokenBatch, NodeError> {
         let (now, _) = self.draw();
@@ -251,7 +258,7 @@ impl Miner {
         let (mut next, sample) = self.draw();
         self.last_epoch = block;
         next.push(sample);
-        let batch = trial::batch(&self.pages, &now).await?;
+        let batch = self.gather(now).await?;
         self.pages.want(&next);
         Ok(batch)
     }

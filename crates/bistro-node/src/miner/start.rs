@@ -70,6 +70,7 @@ impl Miner {
         learner.load(&model)?;
         tracing::info!(base = base.seq, steps = state.steps, parameters = spec.numel(), "mining");
         Ok(Self {
+            meter: Meter::new(parts.clock.clone()),
             parts,
             rules: rules.into(),
             digest,
@@ -85,7 +86,6 @@ impl Miner {
             rng: ChaCha20Rng::from_seed(options.seed),
             encoding: options.encoding,
             batch_rows: options.batch_rows.max(1),
-            meter: Meter::default(),
             uploads: 0,
             drawn: None,
             leader: None,

@@ -12,11 +12,11 @@ pub mod trial;
 pub mod turn;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bistro_core::events::{Event, Judged};
 use bistro_core::ids::{Block, Hash, Hotkey};
-use bistro_core::mechanism::{Verdict, weights};
+use bistro_core::mechanism::{Verdict, selection, weights};
+use bistro_core::pages::schedule;
 use bistro_core::params::ModelSpec;
 use bistro_core::ports::{Learner, Metagraph, Neuron, Pages};
 use bistro_core::protocol::{Accepted, MasterManifest};
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::compute::{Meter, compute};
 use crate::fetch::Delta;
 use crate::files::DataDir;
+use crate::gather::gather;
 use crate::leader::{self, Leader};
 use crate::log::EventLog;
 use crate::master::Master;
@@ -91,7 +92,7 @@ pub async fn run(
 ) -> Result<Summary, NodeError> {
     let mut v = Validator::start(parts, build, options, stop).await?; //      master = init_model(); upload( master )
     v.measure().await?;
-    while let Some((turn, downloaded)) = v.next_turn().await? {
+    while let Some((mut turn, downloaded)) = v.next_turn().await? {
         //                         loop:                                      uid = random.choice( metagraph.uids )
         let delta = match v.open(&turn, downloaded) {
             Ok(delta) => delta, //                                            delta = get_delta( uid )
@@ -100,7 +101,7 @@ pub async fn run(
                 continue;
             }
         };
-        let judged = match v.judge(&turn, &delta).await? {
+        let judged = match v.judge(&mut turn, &delta).await? {
             Outcome::Judged(judged) => judged, //                             add_delta; local_loss, global_loss = eval( … )
             Outcome::Skip(skip) => {
                 v.skip(&turn.miner, skip, Some(delta.manifest.object))?;
@@ -132,7 +133,7 @@ impl Validator {
             return Ok(false);
         }
         let idle = self.is_idle_after(0);
-        let (stop, begun) = (self.stop.clone(), Instant::now());
+        let (stop, begun) = (self.stop.clone(), self.parts.clock.elapsed());
         let head = tokio::select! {
             () = stop.cancelled() => return Ok(false),
             head = self.wait_for_head(idle) => head,
@@ -140,7 +141,7 @@ impl Validator {
         self.head = head.max(self.head);
         if idle {
             self.skips = 0;
-            self.meter.idle(begun.elapsed());
+            self.meter.idle_since(begun);
         }
         if self.head.since(self.metagraph.block) >= METAGRAPH_BLOCKS {
             self.refresh().await?;
@@ -220,16 +221,23 @@ impl Validator {
         self.data.save(state::FILE, &self.state)
     }
 
-    async fn judge(&mut self, turn: &Turn, delta: &Delta) -> Result<Outcome, NodeError> {
+    async fn judge(&mut self, turn: &mut Turn, delta: &Delta) -> Result<Outcome, NodeError> {
         self.skips = 0;
+        let Self { parts, rules, pages, rng, .. } = self;
+        let window = rules.mechanism.window.judged(pages.index(), turn.block, turn.miner.uid);
+        let another = || selection::sample(&window, 1, rng).pop();
+        let local = gather(parts, pages, &mut turn.local_pages, another).await?;
+        let another = || Some(schedule::global_page(pages.index(), rng));
+        let global = gather(parts, pages, &mut turn.global_pages, another).await?;
         let trial = Trial {
-            rules: &self.rules,
+            rules,
             acceptance: &self.state.acceptance,
             master: &self.master,
-            pages: &self.pages,
             turn,
+            local: &local,
+            global: &global,
         };
-        Ok(trial.run(self.learner.as_mut(), &mut self.meter, delta).await?)
+        Ok(trial.run(self.learner.as_mut(), &mut self.meter, delta)?)
     }
 
     fn score(&mut self, judged: &Judged) {
@@ -280,8 +288,7 @@ impl Validator {
 
     /// Measures the master on the run's yardstick, for people who follow the run.
     async fn measure(&mut self) -> Result<(), NodeError> {
-        let pages = trial::yardstick(self.pages.index(), self.digest);
-        let batch = trial::batch(&self.pages, &pages).await?;
+        let batch = trial::yardstick(&self.parts, &self.pages, self.digest).await?;
         let loss = self.meter.model(|| {
             self.learner.load(&self.master.params)?;
             self.learner.loss(&batch)

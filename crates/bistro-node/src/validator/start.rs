@@ -68,6 +68,7 @@ impl Validator {
         let leads = super::leads(&metagraph, &parts.identity.hotkey(), found.as_ref());
         tracing::info!(seq = master.seq, hash = master.hash.hash16(), parameters = spec.numel(), "validating");
         Ok(Self {
+            meter: Meter::new(parts.clock.clone()),
             parts,
             rules: rules.into(),
             digest,
@@ -86,7 +87,6 @@ impl Validator {
             head,
             leads,
             skips: 0,
-            meter: Meter::default(),
             upcoming: None,
         })
     }

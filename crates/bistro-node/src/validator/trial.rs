@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bistro_core::events::Judged;
 use bistro_core::ids::Hash;
 use bistro_core::mechanism::{Acceptance, Candidate};
-use bistro_core::pages::{DatasetIndex, PageId, schedule};
+use bistro_core::pages::{PageId, schedule};
 use bistro_core::ports::{Learner, Pages, PortError};
 use bistro_core::rules::Rules;
 use bistro_core::skip::{Reason, Skip};
@@ -14,8 +14,10 @@ use bistro_core::tokens::TokenBatch;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 
+use crate::Parts;
 use crate::compute::Meter;
 use crate::fetch::Delta;
+use crate::gather::gather;
 use crate::master::Master;
 use crate::validator::turn::Turn;
 
@@ -27,10 +29,12 @@ pub struct Trial<'a> {
     pub acceptance: &'a Acceptance,
     /// The master.
     pub master: &'a Master,
-    /// The dataset.
-    pub pages: &'a Arc<dyn Pages>,
     /// Whose turn it is, and on which pages.
     pub turn: &'a Turn,
+    /// Those local pages.
+    pub local: &'a TokenBatch,
+    /// Those global pages.
+    pub global: &'a TokenBatch,
 }
 
 /// What came of a trial.
@@ -43,11 +47,9 @@ pub enum Outcome {
 
 impl Trial<'_> {
     /// Measures the delta on the turn's local and global pages.
-    pub async fn run(&self, learner: &mut dyn Learner, meter: &mut Meter, delta: &Delta) -> Result<Outcome, PortError> {
+    pub fn run(&self, learner: &mut dyn Learner, meter: &mut Meter, delta: &Delta) -> Result<Outcome, PortError> {
         let Turn { miner, local_pages, global_pages, .. } = self.turn;
-        let local = batch(self.pages, local_pages).await?;
-        let global = batch(self.pages, global_pages).await?;
-        let measured = meter.model(|| self.measure(learner, delta, &local, &global))?;
+        let measured = meter.model(|| self.measure(learner, delta, self.local, self.global))?;
         let Some((local_loss, master_loss, candidates)) = measured else {
             return Ok(Outcome::Skip(Skip::new(Reason::LossNotFinite, "no factor gives a finite loss")));
         };
@@ -114,17 +116,11 @@ fn best(candidates: &[Candidate]) -> Option<Candidate> {
 /// Pages of the yardstick.
 const YARDSTICK_PAGES: usize = 8;
 
-/// Global pages that stay the same for the whole run: drawn from its rules' digest.
-pub(crate) fn yardstick(index: &DatasetIndex, digest: Hash) -> Vec<PageId> {
+/// Global pages that stay the same for the whole run: drawn from its rules' digest. One that cannot be had is replaced by
+/// the next of that sequence, for everybody alike.
+pub(crate) async fn yardstick(parts: &Parts, pages: &Arc<dyn Pages>, digest: Hash) -> Result<TokenBatch, PortError> {
     let mut rng = ChaCha20Rng::from_seed(digest.0);
-    (0..YARDSTICK_PAGES).map(|_| schedule::global_page(index, &mut rng)).collect()
-}
-
-/// All pages in one batch.
-pub(crate) async fn batch(pages: &Arc<dyn Pages>, wanted: &[PageId]) -> Result<TokenBatch, PortError> {
-    let mut all = TokenBatch::default();
-    for page in wanted {
-        all.append(&pages.page(page).await?);
-    }
-    Ok(all)
+    let mut wanted: Vec<PageId> =
+        (0..YARDSTICK_PAGES).map(|_| schedule::global_page(pages.index(), &mut rng)).collect();
+    gather(parts, pages, &mut wanted, || Some(schedule::global_page(pages.index(), &mut rng))).await
 }

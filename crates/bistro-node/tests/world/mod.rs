@@ -195,15 +195,26 @@ impl Clock for VirtualClock {
 }
 
 /// A toy language: each letter is followed by one of three, drawn by the page's seed.
-pub struct ToyPages(DatasetIndex);
+pub struct ToyPages {
+    index: DatasetIndex,
+    /// Rows that cannot be had.
+    broken: fn(u64) -> bool,
+}
 
 #[async_trait]
 impl Pages for ToyPages {
     fn index(&self) -> &DatasetIndex {
-        &self.0
+        &self.index
     }
 
     async fn page(&self, page: &PageId) -> Result<TokenBatch, PortError> {
+        if (self.broken)(page.row) {
+            return Err(PortError {
+                name: "RowTooLong".into(),
+                message: format!("row {}", page.row),
+                retry: Retry::Never,
+            });
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(page.row);
         let mut ids = vec![(page.row as usize % LETTERS) as u32];
         while ids.len() < 16 * 32 {
@@ -279,7 +290,7 @@ pub struct ToyBuild;
 
 impl Build for ToyBuild {
     fn pages(&self, rules: &Rules) -> Result<Arc<dyn Pages>, PortError> {
-        Ok(Arc::new(ToyPages(rules.dataset.clone())))
+        Ok(Arc::new(ToyPages { index: rules.dataset.clone(), broken: |_| false }))
     }
 
     fn learner(&self, _: &Rules) -> Result<Box<dyn Learner>, PortError> {
@@ -287,6 +298,19 @@ impl Build for ToyBuild {
         // A first master that is not all zeros: the norm bound is a share of its norm.
         learner.logits.iter_mut().enumerate().for_each(|(i, l)| *l = (i as f32).sin());
         Ok(Box::new(learner))
+    }
+}
+
+/// As [`ToyBuild`], with a dataset of which every third row cannot be had.
+pub struct HolesBuild;
+
+impl Build for HolesBuild {
+    fn pages(&self, rules: &Rules) -> Result<Arc<dyn Pages>, PortError> {
+        Ok(Arc::new(ToyPages { index: rules.dataset.clone(), broken: |row| row % 3 == 0 }))
+    }
+
+    fn learner(&self, rules: &Rules) -> Result<Box<dyn Learner>, PortError> {
+        ToyBuild.learner(rules)
     }
 }
 
@@ -317,7 +341,7 @@ pub fn rules(name: &str) -> Rules {
 
 /// The mean loss of a master on many pages.
 pub async fn loss_of(params: &Params, rules: &Rules) -> f64 {
-    let pages = ToyPages(rules.dataset.clone());
+    let pages = ToyPages { index: rules.dataset.clone(), broken: |_| false };
     let mut learner = ToyLearner::new();
     learner.load(params).unwrap();
     let mut sum = 0.0;

@@ -1,7 +1,7 @@
 //! Files of a dataset, read by ranges: wherever they are, only the bytes that are needed come.
 //!
 //! - this file: the port, and a place by its name.
-//! - [`file`]: a folder on this machine.
+//! - [`mod@file`]: a folder on this machine.
 //! - [`http`]: a web server, Hugging Face's hub above all.
 //! - [`s3`]: a bucket.
 
