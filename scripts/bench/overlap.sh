@@ -14,14 +14,14 @@ value() {
 }
 
 main() {
-    local duration=180 dir log name row rows=()
+    local duration=180 log name row rows=()
     [[ ${1:-} != --quick ]] || duration=60
-    dir=$(mktemp -d)
-    trap 'rm -rf "$dir"' EXIT
-    "$ROOT/scripts/demo.sh" --release --duration "$duration" --keep "$dir/demo" >"$dir/demo.out" ||
+    DIR=$(mktemp -d)
+    trap 'rm -rf "$DIR"' EXIT
+    "$ROOT/scripts/demo.sh" --duration "$duration" --keep "$DIR/demo" >"$DIR/demo.out" ||
         say 'the demo did not reach its target loss; the shares below are of that run all the same'
     printf '%-12s %10s %14s\n' program computing 'waits for pages'
-    for log in "$dir"/demo/logs/*.log; do
+    for log in "$DIR"/demo/logs/*.log; do
         name=$(basename "$log" .log)
         grep -q ' computing=' "$log" || continue
         row="$name $(value "$log" computing) $(value "$log" waiting_for_pages)"

@@ -7,7 +7,6 @@ use anyhow::Result;
 use bistro_core::ids::Block;
 use bistro_core::params::{Params, Tensor};
 use bistro_core::protocol::Encoding;
-use bistro_node::master::Master;
 use bistro_node::miner::upload::{Parcel, Statement};
 use bistro_node::{Parts, leader};
 use tokio_util::sync::CancellationToken;
@@ -43,12 +42,11 @@ async fn upload_one(parts: &Parts, value: f32) -> Result<Option<Block>> {
     let spec = leader.published_spec(parts, MAX_MASTER_BYTES).await?;
     let fill = |shape: &Vec<usize>| Tensor::new(shape.clone(), vec![value; shape.iter().product()]);
     let delta = Params { tensors: spec.tensors.iter().map(|(name, shape)| (name.clone(), fill(shape))).collect() };
-    // Only number and hash of the base are stated.
-    let base = Master { seq: leader.manifest.seq, hash: leader.manifest.hash, params: Params::default() };
     let block = parts.chain.head().await?;
     let statement = Statement {
         rules: leader.manifest.rules,
-        base: &base,
+        base_seq: leader.manifest.seq,
+        base: leader.manifest.hash,
         uid,
         block,
         encoding: Encoding::F32,

@@ -7,7 +7,6 @@ use bistro_core::params::{Params, Tensor};
 use bistro_core::ports::{BucketAddress, Learner as _, PortError, Put, ReadLimits, Retry};
 use bistro_core::protocol::{DeltaManifest, Encoding, Folder, MAX_MANIFEST_BYTES, Signed};
 use bistro_node::leader::{self, Leader};
-use bistro_node::master::Master;
 use bistro_node::miner::upload::{Parcel, Statement};
 use bistro_node::{NodeError, Parts, miner};
 use bytes::Bytes;
@@ -172,10 +171,10 @@ impl Attacker {
             (Kind::StaleBase, None) => (0, Hash([1; 32])),
             _ => (leader.manifest.seq, leader.manifest.hash),
         };
-        let base = Master { seq, hash, params: Params::default() };
         let block = self.parts.chain.head().await?;
         let rules = leader.manifest.rules;
-        let statement = Statement { rules, base: &base, uid, block, encoding: Encoding::F32, steps: 9, tokens: 9 };
+        let statement =
+            Statement { rules, base_seq: seq, base: hash, uid, block, encoding: Encoding::F32, steps: 9, tokens: 9 };
         Parcel::pack(&self.parts, &statement, delta).send(self.parts.clone()).await?;
         if self.kind == Kind::Withheld {
             let folder = Folder::new(self.parts.netuid, &self.parts.identity.hotkey());

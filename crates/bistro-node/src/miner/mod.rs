@@ -27,7 +27,7 @@ use rand_chacha::ChaCha20Rng;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::compute::{Meter, compute, joined};
+use crate::compute::{Meter, aside, compute, joined};
 use crate::files::DataDir;
 use crate::gather::gather;
 use crate::leader::Leader;
@@ -36,7 +36,7 @@ use crate::{NodeError, Parts};
 use news::{Ask, Newer, News};
 pub use start::Options;
 use state::State;
-use upload::Parcel;
+use upload::{Parcel, Statement};
 
 /// How long an epoch waits for news that are nearly there. They have had a whole epoch to come.
 const GRACE: Duration = Duration::from_millis(250);
@@ -289,24 +289,30 @@ impl Miner {
             tracing::info!("the last upload is still under way; this epoch's work goes with the next");
             return Ok(());
         }
-        let statement = upload::Statement {
+        let delta = compute(|| Ok::<_, NodeError>(self.learner.params()?.minus(&self.base.params)))?;
+        if delta.norm() <= 0.0 {
+            tracing::info!(base = self.base.seq, "nothing that helps the newest master; nothing is uploaded");
+            return Ok(());
+        }
+        let statement = Statement {
             rules: self.digest,
-            base: &self.base,
+            base_seq: self.base.seq,
+            base: self.base.hash,
             uid: self.uid,
             block,
             encoding: self.encoding,
             steps: self.state.steps,
             tokens: self.state.tokens,
         };
-        let parcel = compute(|| {
-            let delta = self.learner.params()?.minus(&self.base.params);
-            let any = delta.norm() > 0.0;
-            Ok::<_, NodeError>(any.then(|| Parcel::pack(&self.parts, &statement, &delta)))
-        })?;
-        match parcel {
-            Some(parcel) => self.sending = Some(tokio::spawn(parcel.send(self.parts.clone()))),
-            None => tracing::info!(base = self.base.seq, "nothing that helps the newest master; nothing is uploaded"),
-        }
+        let parts = self.parts.clone();
+        self.sending = Some(tokio::spawn(async move {
+            // Encoding takes as long as some steps of training: it has a thread of its own, too.
+            let mut packing = aside({
+                let parts = parts.clone();
+                move || Parcel::pack(&parts, &statement, &delta)
+            });
+            joined(&mut packing).await.send(parts).await
+        }));
         Ok(())
     }
 

@@ -6,7 +6,6 @@ use bistro_core::ports::Put;
 use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
 use bytes::Bytes;
 
-use crate::master::Master;
 use crate::parts::patiently;
 use crate::{NodeError, Parts};
 
@@ -14,11 +13,14 @@ use crate::{NodeError, Parts};
 const KEEP: usize = 3;
 
 /// What a miner states about its delta.
-pub struct Statement<'a> {
+#[derive(Clone, Debug)]
+pub struct Statement {
     /// Digest of the run's rules.
     pub rules: Hash,
-    /// The master it was trained from.
-    pub base: &'a Master,
+    /// Number of the master it was trained from.
+    pub base_seq: u64,
+    /// Its hash.
+    pub base: Hash,
     /// The own slot.
     pub uid: Uid,
     /// The chain's head.
@@ -41,7 +43,7 @@ pub struct Parcel {
 
 impl Parcel {
     /// Encodes `delta` and signs the statement. Computes for long.
-    pub fn pack(parts: &Parts, statement: &Statement<'_>, delta: &Params) -> Self {
+    pub fn pack(parts: &Parts, statement: &Statement, delta: &Params) -> Self {
         let hotkey: Hotkey = parts.identity.hotkey();
         let folder = Folder::new(parts.netuid, &hotkey);
         let mut manifest = DeltaManifest {
@@ -50,8 +52,8 @@ impl Parcel {
             hotkey,
             block: statement.block,
             rules: statement.rules,
-            base_seq: statement.base.seq,
-            base: statement.base.hash,
+            base_seq: statement.base_seq,
+            base: statement.base,
             encoding: statement.encoding,
             object: Hash([0; 32]),
             size: 0,
