@@ -4,7 +4,7 @@
 //!
 //! # Layout
 //! - [`scenario`]: who takes part, for how long, under which rules and faults.
-//! - [`run`]: a scenario and a seed, from the first block to what came of it.
+//! - [`mod@run`]: a scenario and a seed, from the first block to what came of it.
 //! - [`promises`]: whether what must always hold did.
 //! - [`chain`]: the simulated chain: neurons, commitments, weights, and what they earn.
 //! - [`faults`]: what goes wrong between a program and the world.

@@ -1,11 +1,11 @@
 //! Makes, converts, measures and samples models.
 //!
 //! - this file: the flags.
-//! - [`folder`]: new folders, and folders made from others.
-//! - [`master`]: the newest master of a run, read by anybody.
-//! - [`measure`]: the loss on a text.
-//! - [`text`]: prompts to text.
-//! - [`tokenizer`]: which tokenizer a folder has, and GPT-2's as a `tokenizer.json`.
+//! - `folder`: new folders, and folders made from others.
+//! - `master`: the newest master of a run, read by anybody.
+//! - `measure`: the loss on a text.
+//! - `text`: prompts to text.
+//! - `tokenizer`: which tokenizer a folder has, and GPT-2's as a `tokenizer.json`.
 
 use std::io::Write as _;
 use std::path::PathBuf;
