@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bistro_core::ports::Clock;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 fn several_threads() -> bool {
     let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
@@ -24,7 +24,7 @@ pub fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Jo
 }
 
 /// The outcome of a task. A panic in it goes on here.
-pub async fn joined<T>(task: &mut JoinHandle<T>) -> T {
+pub async fn joined<T>(task: impl Future<Output = Result<T, JoinError>>) -> T {
     match task.await {
         Ok(outcome) => outcome,
         // Tasks of the loops are cancelled only by dropping them.
@@ -62,12 +62,17 @@ impl Meter {
     }
 
     /// Time in which there was something to do.
-    pub fn working(&self) -> Duration {
+    fn working(&self) -> Duration {
         self.clock.elapsed().saturating_sub(self.begun + self.idle)
     }
 
-    /// The share of [`Meter::working`] in which the model computed.
+    /// The share of the time with something to do in which the model computed.
     pub fn share(&self) -> f64 {
-        self.busy.as_secs_f64() / self.working().as_secs_f64().max(1e-9)
+        self.share_of(self.busy)
+    }
+
+    /// The share of that time which `time` is.
+    pub fn share_of(&self, time: Duration) -> f64 {
+        time.as_secs_f64() / self.working().as_secs_f64().max(1e-9)
     }
 }

@@ -7,6 +7,7 @@
 //! - [`leader`]: whose master everybody follows, and how it is read.
 //! - [`master`]: a master, and the way from one to the next.
 //! - [`publish`]: how a master reaches the bucket: objects first, pointer last.
+//! - `retention`: what stays in the own bucket.
 //! - [`fetch`]: a miner's delta, from commitment to checked tensors; every refusal a named reason.
 //! - [`gather`]: pages into one batch, whatever becomes of single ones.
 //! - [`weights`]: sets the newest weights when the chain allows it, never blocking the loop.
@@ -29,6 +30,7 @@ pub mod master;
 pub mod miner;
 pub mod parts;
 pub mod publish;
+mod retention;
 pub mod validator;
 pub mod weights;
 

@@ -2,13 +2,14 @@
 //! object (P5), and a crash at any point leaves the previous master published.
 
 use bistro_core::ids::Block;
-use bistro_core::ports::Put;
+use bistro_core::ports::{PortError, Put};
 use bistro_core::protocol::{Accepted, Folder, MAX_CHAIN, MasterManifest, Signed};
 use bistro_core::rules::Rules;
 use bytes::Bytes;
 
 use crate::master::Master;
 use crate::parts::patiently;
+use crate::retention::keep_newest;
 use crate::{NodeError, Parts};
 
 /// Accepted deltas between two masters that are stored whole. A newcomer downloads one snapshot and at most this many
@@ -117,21 +118,11 @@ fn model_json(rules: &Rules) -> Bytes {
 
 /// Removes all snapshots but the first master's (every audit starts there), the newest, and the one before it (somebody may
 /// be reading it).
-async fn prune(parts: &Parts, folder: &Folder, manifest: &MasterManifest) -> Result<(), NodeError> {
-    let prefix = format!("{}master-", folder.prefix());
-    let number = |key: &String| -> Option<u64> {
-        let (seq, hash) = key.strip_prefix(&prefix)?.strip_suffix(".safetensors")?.split_once('-')?;
+async fn prune(parts: &Parts, folder: &Folder, manifest: &MasterManifest) -> Result<(), PortError> {
+    let number = |name: &str| -> Option<u64> {
+        let (seq, hash) = name.strip_suffix(".safetensors")?.split_once('-')?;
         (hash.len() == 16).then(|| seq.parse().ok())?
     };
-    let mut stored: Vec<(u64, String)> =
-        parts.own.list(&prefix).await?.into_iter().filter_map(|key| Some((number(&key)?, key))).collect();
-    stored.sort();
     let newest = folder.snapshot(manifest.snapshot_seq, &manifest.snapshot);
-    let keep_from = stored.len().saturating_sub(2);
-    for (i, (seq, key)) in stored.iter().enumerate() {
-        if *seq != 0 && i < keep_from && *key != newest {
-            parts.own.delete(key).await?;
-        }
-    }
-    Ok(())
+    keep_newest(parts, &format!("{}master-", folder.prefix()), number, 2, |seq, key| seq == 0 || key == newest).await
 }

@@ -32,6 +32,13 @@ pub struct Candidate {
     pub loss: f64,
 }
 
+impl Candidate {
+    /// The one with the lowest finite loss.
+    pub fn best(candidates: &[Self]) -> Option<Self> {
+        candidates.iter().copied().filter(|c| c.loss.is_finite()).min_by(|a, b| a.loss.total_cmp(&b.loss))
+    }
+}
+
 /// What becomes of the delta.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,13 +66,12 @@ impl Acceptance {
     /// The better of the candidates, and whether it stays. `base` is the master's own loss on the same pages; the README's
     /// rule ignores it.
     pub fn judge(&self, rules: &AcceptanceRules, base: f64, candidates: &[Candidate]) -> Verdict {
-        let finite = candidates.iter().filter(|c| c.loss.is_finite());
-        let Some(best) = finite.min_by(|a, b| a.loss.total_cmp(&b.loss)) else { return Verdict::Reject };
+        let Some(best) = Candidate::best(candidates) else { return Verdict::Reject };
         let accept = match rules {
             AcceptanceRules::Readme { .. } => self.min_loss.is_none_or(|min| best.loss < min),
             AcceptanceRules::Paired { margin, .. } => best.loss < base - margin,
         };
-        if accept { Verdict::Accept(*best) } else { Verdict::Reject }
+        if accept { Verdict::Accept(best) } else { Verdict::Reject }
     }
 
     /// Takes note of a merge with this global loss.

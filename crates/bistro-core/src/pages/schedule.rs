@@ -71,6 +71,11 @@ pub fn global_page(index: &DatasetIndex, rng: &mut impl Rng) -> PageId {
     draw(index, |range| rng.random_range(0..range.max(1)))
 }
 
+/// `count` such pages.
+pub fn global_pages(index: &DatasetIndex, count: usize, rng: &mut impl Rng) -> Vec<PageId> {
+    (0..count).map(|_| global_page(index, rng)).collect()
+}
+
 /// One page by `below(range)`: the last row of a config and those of its last page are never a first row, as in the
 /// original's `integers(0, num_rows - 1 - 100)`.
 fn draw(index: &DatasetIndex, mut below: impl FnMut(u64) -> u64) -> PageId {

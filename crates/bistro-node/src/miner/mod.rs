@@ -26,6 +26,7 @@ use bistro_core::tokens::TokenBatch;
 use rand_chacha::ChaCha20Rng;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::compute::{Meter, aside, compute, joined};
 use crate::files::DataDir;
@@ -77,8 +78,8 @@ pub struct Miner {
     drawn: Option<(Vec<PageId>, PageId)>,
     /// Whom everybody follows, as far as is known.
     leader: Option<Leader>,
-    looking: Option<JoinHandle<Result<Option<News>, NodeError>>>,
-    sending: Option<JoinHandle<Result<(), NodeError>>>,
+    looking: Option<AbortOnDropHandle<Result<Option<News>, NodeError>>>,
+    sending: Option<AbortOnDropHandle<Result<(), NodeError>>>,
     saving: Option<JoinHandle<Result<(), NodeError>>>,
     /// Whether the base's file is the base.
     base_saved: bool,
@@ -149,7 +150,7 @@ impl Miner {
                 spec: self.spec.clone(),
                 base: self.base.clone(),
             };
-            self.looking = Some(tokio::spawn(ask.look(known)));
+            self.looking = Some(AbortOnDropHandle::new(tokio::spawn(ask.look(known))));
         }
     }
 
@@ -184,9 +185,8 @@ impl Miner {
         let (from, to) = (self.base.seq, master.seq);
         if connected && self.rules.mechanism.miner.on_new_master == OnNewMaster::Rebase {
             let sample = self.sample().await?;
-            let mut meter = self.meter.clone();
-            let keep = meter.model(|| self.rebase(&master.params, own.as_ref(), &sample))?;
-            self.meter = meter;
+            let Self { learner, base, meter, .. } = self;
+            let keep = meter.model(|| rebase(learner.as_mut(), &base.params, &master.params, own.as_ref(), &sample))?;
             if own.is_some() {
                 (self.state.steps, self.state.tokens) = (0, 0);
             }
@@ -200,24 +200,6 @@ impl Miner {
         (self.base, self.base_saved) = (master, false);
         (self.state.base_seq, self.state.base) = (self.base.seq, self.base.hash);
         Ok(())
-    }
-
-    /// Moves the model to the new master with as much of the unmerged work as helps there, judged as a validator would: by
-    /// the loss on pages not trained on. What others merged may hold the same already, and added on top it would only
-    /// overshoot, now and in every later delta. Returns the share that was kept.
-    fn rebase(&mut self, new: &Params, own: Option<&Params>, sample: &TokenBatch) -> Result<f32, NodeError> {
-        let moved = rebased(&self.learner.params()?, &self.base.params, new, own);
-        let unmerged = moved.minus(new);
-        let mut best = (f64::INFINITY, 0.0);
-        for share in KEPT_SHARES {
-            self.learner.load(&new.plus_scaled(&unmerged, share))?;
-            let loss = self.learner.loss(sample)?;
-            if loss < best.0 {
-                best = (loss, share);
-            }
-        }
-        self.learner.load(&new.plus_scaled(&unmerged, best.1))?;
-        Ok(best.1)
     }
 
     /// Some sequences of the pages that come next, to judge by.
@@ -305,14 +287,14 @@ impl Miner {
             tokens: self.state.tokens,
         };
         let parts = self.parts.clone();
-        self.sending = Some(tokio::spawn(async move {
+        self.sending = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             // Encoding takes as long as some steps of training: it has a thread of its own, too.
-            let mut packing = aside({
+            let packing = aside({
                 let parts = parts.clone();
                 move || Parcel::pack(&parts, &statement, &delta)
             });
-            joined(&mut packing).await.send(parts).await
-        }));
+            joined(packing).await.send(parts).await
+        })));
         Ok(())
     }
 
@@ -333,20 +315,43 @@ impl Miner {
 
     /// Ends what is under way.
     async fn finish(mut self) -> Result<Summary, NodeError> {
-        self.looking.take().inspect(JoinHandle::abort);
+        self.looking = None;
         if !self.sent(LAST_UPLOAD).await? {
             tracing::warn!("the last upload took too long and is given up; the one before it stands");
-            self.sending.take().inspect(JoinHandle::abort);
+            self.sending = None;
         }
         self.saved().await?;
         self.checkpoint().await?;
         self.saved().await?;
-        let waited = self.pages.waited().as_secs_f64();
         Ok(Summary {
             uploads: self.uploads,
             steps: self.state.steps,
             compute_share: self.meter.share(),
-            page_wait_share: waited / self.meter.working().as_secs_f64().max(1e-9),
+            page_wait_share: self.meter.share_of(self.pages.waited()),
         })
     }
+}
+
+/// Moves the model to the new master with as much of the unmerged work as helps there, judged as a validator would: by the
+/// loss on pages not trained on. What others merged may hold the same already, and added on top it would only overshoot, now
+/// and in every later delta. Returns the share that was kept.
+fn rebase(
+    learner: &mut dyn Learner,
+    old: &Params,
+    new: &Params,
+    own: Option<&Params>,
+    sample: &TokenBatch,
+) -> Result<f32, NodeError> {
+    let unmerged = rebased(&learner.params()?, old, new, own).minus(new);
+    let mut best = (f64::INFINITY, 0.0);
+    for share in KEPT_SHARES {
+        // Not `load_sum`: the learner would hold both while it trains.
+        learner.load(&new.plus_scaled(&unmerged, share))?;
+        let loss = learner.loss(sample)?;
+        if loss < best.0 {
+            best = (loss, share);
+        }
+    }
+    learner.load(&new.plus_scaled(&unmerged, best.1))?;
+    Ok(best.1)
 }

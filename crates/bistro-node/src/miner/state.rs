@@ -67,7 +67,7 @@ impl Miner {
     /// Waits for the save that is under way.
     pub(super) async fn saved(&mut self) -> Result<(), NodeError> {
         match self.saving.take() {
-            Some(mut saving) => joined(&mut saving).await,
+            Some(saving) => joined(saving).await,
             None => Ok(()),
         }
     }

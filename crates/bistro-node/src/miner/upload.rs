@@ -2,11 +2,12 @@
 
 use bistro_core::ids::{Block, Hash, Hotkey, Uid};
 use bistro_core::params::Params;
-use bistro_core::ports::Put;
+use bistro_core::ports::{PortError, Put};
 use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
 use bytes::Bytes;
 
 use crate::parts::patiently;
+use crate::retention::keep_newest;
 use crate::{NodeError, Parts};
 
 /// Deltas that stay in the bucket: a validator may still be reading the one before the newest.
@@ -84,16 +85,8 @@ impl Parcel {
     }
 
     /// Removes all deltas but the newest [`KEEP`] and the one that the pointer names.
-    async fn remove_old(&self, parts: &Parts) -> Result<(), bistro_core::ports::PortError> {
-        let prefix = format!("{}delta-", self.folder.prefix());
-        let block = |key: &String| -> Option<u64> { key.strip_prefix(&prefix)?.split_once('-')?.0.parse().ok() };
-        let mut deltas: Vec<(u64, String)> =
-            parts.own.list(&prefix).await?.into_iter().filter_map(|key| Some((block(&key)?, key))).collect();
-        deltas.sort();
-        let old = deltas.len().saturating_sub(KEEP);
-        for (_, key) in deltas.into_iter().take(old).filter(|(_, key)| *key != self.key) {
-            parts.own.delete(&key).await?;
-        }
-        Ok(())
+    async fn remove_old(&self, parts: &Parts) -> Result<(), PortError> {
+        let block = |name: &str| name.split_once('-')?.0.parse().ok();
+        keep_newest(parts, &format!("{}delta-", self.folder.prefix()), block, KEEP, |_, key| key == self.key).await
     }
 }

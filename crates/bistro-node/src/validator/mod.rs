@@ -318,7 +318,7 @@ impl Validator {
             seq: self.master.seq,
             hash: self.master.hash,
             compute_share: self.meter.share(),
-            page_wait_share: self.pages.waited().as_secs_f64() / self.meter.working().as_secs_f64().max(1e-9),
+            page_wait_share: self.meter.share_of(self.pages.waited()),
         })
     }
 }

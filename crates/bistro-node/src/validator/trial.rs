@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bistro_core::events::Judged;
 use bistro_core::ids::Hash;
 use bistro_core::mechanism::{Acceptance, Candidate};
-use bistro_core::pages::{PageId, schedule};
+use bistro_core::pages::schedule;
 use bistro_core::ports::{Learner, Pages, PortError};
 use bistro_core::rules::Rules;
 use bistro_core::skip::{Reason, Skip};
@@ -55,7 +55,7 @@ impl Trial<'_> {
         };
         let rules = &self.rules.mechanism.acceptance;
         let verdict = self.acceptance.judge(rules, master_loss.unwrap_or(f64::NAN), &candidates);
-        let best = best(&candidates);
+        let best = Candidate::best(&candidates);
         Ok(Outcome::Judged(Judged {
             uid: miner.uid,
             hotkey: miner.hotkey,
@@ -100,17 +100,13 @@ impl Trial<'_> {
                 candidates.push(Candidate { scale: *scale, loss });
             }
         }
-        let Some(best) = best(&candidates) else { return Ok(None) };
+        let Some(best) = Candidate::best(&candidates) else { return Ok(None) };
         if on_device != Some(best.scale) {
             learner.load_sum(&self.master.params, &delta.params, best.scale)?;
         }
         let local_loss = learner.loss(local)?;
         Ok(local_loss.is_finite().then_some((local_loss, master_loss, candidates)))
     }
-}
-
-fn best(candidates: &[Candidate]) -> Option<Candidate> {
-    candidates.iter().copied().min_by(|a, b| a.loss.total_cmp(&b.loss))
 }
 
 /// Pages of the yardstick.
@@ -120,7 +116,6 @@ const YARDSTICK_PAGES: usize = 8;
 /// the next of that sequence, for everybody alike.
 pub(crate) async fn yardstick(parts: &Parts, pages: &Arc<dyn Pages>, digest: Hash) -> Result<TokenBatch, PortError> {
     let mut rng = ChaCha20Rng::from_seed(digest.0);
-    let mut wanted: Vec<PageId> =
-        (0..YARDSTICK_PAGES).map(|_| schedule::global_page(pages.index(), &mut rng)).collect();
+    let mut wanted = schedule::global_pages(pages.index(), YARDSTICK_PAGES, &mut rng);
     gather(parts, pages, &mut wanted, || Some(schedule::global_page(pages.index(), &mut rng))).await
 }

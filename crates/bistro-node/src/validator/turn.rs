@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Validator;
 use crate::NodeError;
-use crate::compute::compute;
+use crate::compute::{compute, joined};
 use crate::fetch::{Delta, Download, Fetcher, Refusal};
 
 /// One miner's turn.
@@ -33,11 +33,7 @@ pub(super) struct Upcoming {
 impl Upcoming {
     /// Waits for the delta's bytes, or for why there are none.
     async fn arrive(self) -> (Turn, Result<Download, Refusal>) {
-        match self.download.await {
-            Ok(outcome) => (self.turn, outcome),
-            // Only a panic ends the task without an outcome; it goes on where it is noticed.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        (self.turn, joined(self.download).await)
     }
 }
 
@@ -74,8 +70,7 @@ impl Validator {
         let evaluation = self.rules.mechanism.evaluation;
         let window = self.rules.mechanism.window.judged(self.pages.index(), self.head, miner.uid);
         let local_pages = selection::sample(&window, evaluation.local_pages, &mut self.rng);
-        let global_pages: Vec<PageId> =
-            (0..evaluation.global_pages).map(|_| schedule::global_page(self.pages.index(), &mut self.rng)).collect();
+        let global_pages = schedule::global_pages(self.pages.index(), evaluation.global_pages, &mut self.rng);
         let fetcher = self.fetcher();
         let (neuron, seen) = (miner.clone(), self.state.memory.seen.get(&miner.hotkey).cloned());
         let download = tokio::spawn(async move { fetcher.download(&neuron, seen.as_ref()).await });
