@@ -182,7 +182,7 @@ libtorch_serves() { # $1: folder, $2: cpu, cuda or any
 }
 
 install_cpu() { # $1: where
-    local new
+    local spec new
     stage
     need_space 2 'libtorch for the CPU'
     say "libtorch $TORCH_VERSION for the CPU, into $1: 0.54 GB to download"
@@ -194,6 +194,10 @@ install_cpu() { # $1: where
     # libtorch_cpu.so of this wheel names two small CUDA libraries, which it loads without a GPU being there.
     unpack "$CUDA_RUNTIME" "$new" nvidia/cu13/lib/libcudart.so.13 lib
     unpack "$CUPTI" "$new" nvidia/cu13/lib/libcupti.so.13 lib
+    # For whoever passes the libraries on, as scripts/release.sh does.
+    for spec in "$TORCH" "$CUDA_RUNTIME" "$CUPTI"; do
+        unpack "$spec" "$new" "$(wheel_stem "${spec%% *}").dist-info/licenses/" "licences/${spec%%==*}"
+    done
     # torch-sys links -ltorch; the wheel's own libtorch.so is a stub that would drag in all of CUDA.
     ln -s libtorch_cpu.so "$new/lib/libtorch.so"
     printf '%s+cpu\n' "$TORCH_VERSION" >"$new/build-version"

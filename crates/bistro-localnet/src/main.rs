@@ -128,6 +128,9 @@ struct UpArgs {
     /// Take weights by commit-reveal only, as most public subnets do.
     #[arg(long)]
     commit_reveal: bool,
+    /// Folder of text that the printed lines name as the dataset; without it they leave it to the programs.
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<PathBuf>,
     /// Offer faults on demand: the JSON-RPC methods `bistro_dropConnections`, `bistro_stall [seconds]`, `bistro_refuseConnections
     /// [seconds]`, `bistro_open`, `bistro_swallow [count]`, `bistro_refuse code message [data]` and `bistro_reorganise [depth,
     /// "reincluded" or "lost"]`.
@@ -293,13 +296,23 @@ async fn up(args: UpArgs, out: &mut impl std::io::Write, stop: CancellationToken
         network.chain.url(),
         network.s3.endpoint()
     )?;
+    let corpus = args.corpus.map(std::path::absolute).transpose()?;
     for (i, member) in network.members.iter().enumerate() {
+        let program = if i == 0 { "bistro-validator" } else { "bistro-miner" };
+        let mut words = vec![beside_this(program)];
+        words.extend(network.flags(member));
+        words.extend(corpus.iter().flat_map(|dir| ["--dataset".to_owned(), format!("dir:{}", dir.display())]));
         let environment: Vec<String> =
             network.environment(member).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let program = if i == 0 { "bistro-validator" } else { "bistro-miner" };
-        writeln!(out, "\n{} {program} {}", environment.join(" "), network.flags(member).join(" "))?;
+        writeln!(out, "\n{} {}", environment.join(" "), words.join(" "))?;
     }
     stop.cancelled().await;
     network.stop().await;
     Ok(())
+}
+
+/// A program's path, if it lies where this one does, so that its line works in any shell; else its name.
+fn beside_this(program: &str) -> String {
+    let here = std::env::current_exe().ok().and_then(|me| Some(me.parent()?.join(program)));
+    here.filter(|path| path.exists()).map_or_else(|| program.to_owned(), |path| path.display().to_string())
 }
