@@ -20,7 +20,7 @@ impl Checkout {
         }
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
         fs::create_dir_all(root.join("checkout/scripts")).unwrap();
-        for script in ["lib.sh", "setup.sh", "test.sh", "demo.sh"] {
+        for script in ["lib.sh", "setup.sh", "test.sh", "demo.sh", "localnet.sh", "release.sh"] {
             fs::copy(source.join(script), root.join("checkout/scripts").join(script)).unwrap();
         }
         fs::create_dir_all(root.join("cache/corpus/sotu")).unwrap();
@@ -183,4 +183,134 @@ fn the_demo_gets_its_arguments_and_the_callers_folder() {
     assert_eq!(release.0.status.code(), Some(3), "the demo's verdict is the script's");
     assert!(release.text().contains("release: demo") && !release.text().contains("--release --keep"));
     assert!(release.text().contains("-p bistro-localnet --release"), "{}", release.text());
+}
+
+#[test]
+fn a_local_network_is_built_and_told_where_the_text_is() {
+    let checkout = Checkout::new("localnet");
+    checkout.program("cache/target/debug/bistro-localnet", "echo \"in $PWD: $*\"");
+    let run = checkout.run("localnet.sh", &["--miners", "1"], &[]);
+    assert!(run.ok(), "{}", run.text());
+    let corpus = checkout.path("checkout/corpus/sotu");
+    let expected = format!("in {}: up --corpus {} --miners 1\n", checkout.root.display(), corpus.display());
+    assert!(run.text().contains(&expected), "{}", run.text());
+    assert!(run.text().contains("cargo build --locked -p bistro-localnet -p bistro-miner -p bistro-validator"));
+}
+
+/// A checkout of which a release can be made: stand-ins for the programs, their crates and libtorch.
+fn of_a_release(name: &str) -> Checkout {
+    let checkout = Checkout::new(name);
+    let write = |at: &str, text: &str| {
+        let file = checkout.path(at);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    };
+    let licences = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/release/licences.py");
+    write("checkout/scripts/release/licences.py", &fs::read_to_string(licences).unwrap());
+    write(
+        "checkout/Cargo.toml",
+        "[workspace.package]\nversion = \"1.2.3\"\n[workspace.dependencies]\nversion = \"9\"\n",
+    );
+    for page in ["README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "docs/quickstart.md", "config/models/nano.json"]
+    {
+        write(&format!("checkout/{page}"), page);
+    }
+    let libtorch = "cache/libtorch-2.11.0-cpu";
+    for library in ["libc10.so", "libgomp.so.1", "libcudart.so.13", "libcupti.so.13"] {
+        write(&format!("{libtorch}/lib/{library}"), library);
+    }
+    write(&format!("{libtorch}/licences/torch/LICENSE"), "torch's");
+    write("registry/helper/Cargo.toml", "");
+    write("registry/helper/LICENSE-MIT", "Permission is hereby granted");
+    let helper = checkout.path("registry/helper/Cargo.toml");
+    let package = |name: &str, manifest: &Path| {
+        format!(
+            "{{\"id\": \"{name}\", \"name\": \"{name}\", \"version\": \"1\", \"license\": \"MIT\", \"manifest_path\": \"{}\"}}",
+            manifest.display()
+        )
+    };
+    let node = |name: &str, kind: &str, deps: &[&str]| {
+        let deps: Vec<_> =
+            deps.iter().map(|dep| format!("{{\"pkg\": \"{dep}\", \"dep_kinds\": [{{\"kind\": {kind}}}]}}")).collect();
+        format!("{{\"id\": \"{name}\", \"deps\": [{}]}}", deps.join(","))
+    };
+    let metadata = format!(
+        "{{\"packages\": [{}], \"workspace_members\": [\"bistro-miner\", \"bistro-validator\"], \"resolve\": {{\"nodes\": [{}]}}}}",
+        ["bistro-miner", "bistro-validator", "helper", "tester"].map(|name| package(name, &helper)).join(","),
+        [
+            node("bistro-miner", "null", &["helper"]),
+            node("bistro-validator", "\"dev\"", &["tester"]),
+            node("helper", "null", &[]),
+            node("tester", "null", &[]),
+        ]
+        .join(",")
+    );
+    write("metadata.json", &metadata);
+    checkout.program("stubs/cargo", &format!("cat {}", checkout.path("metadata.json").display()));
+    for program in ["bistro-miner", "bistro-validator"] {
+        let manual = "[ \"$1\" != man ] || echo manual >\"$3/$(basename \"$0\").1\"";
+        checkout.program(&format!("programs/{program}"), &format!("{manual}\necho \"$(basename \"$0\") $*\""));
+    }
+    checkout
+}
+
+fn listed(archive: &Path) -> Vec<String> {
+    let output = Command::new("tar").arg("-tzf").arg(archive).output().unwrap();
+    let mut names: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    names.retain(|name| !name.ends_with('/'));
+    names
+}
+
+#[test]
+fn a_release_holds_programs_libraries_manuals_and_licences_and_its_sum_is_right() {
+    let checkout = of_a_release("release");
+    let programs = checkout.path("programs");
+    let made = checkout.run("release.sh", &["--programs", programs.to_str().unwrap(), "--out", "dist"], &[]);
+    assert!(made.ok(), "{}", made.text());
+    let dist = checkout.path("dist");
+    let sums = Command::new("sha256sum").args(["--check", "SHA256SUMS"]).current_dir(&dist).output().unwrap();
+    assert!(sums.status.success(), "{}", String::from_utf8_lossy(&sums.stdout));
+    let archive = dist.join("bistro-1.2.3-x86_64-linux.tar.gz");
+    let names = listed(&archive);
+    for wanted in [
+        "bin/bistro-miner",
+        "bin/bistro-validator",
+        "lib/libtorch_cpu.so",
+        "lib/libtorch.so",
+        "lib/libcupti.so.13",
+        "share/man/man1/bistro-miner.1",
+        "share/bash-completion/completions/bistro-validator",
+        "share/doc/bistro/quickstart.md",
+        "config/models/nano.json",
+        "licences/torch/LICENSE",
+        "licences/crates.txt",
+        "LICENSE",
+        "BUILD",
+    ] {
+        assert!(names.contains(&format!("bistro-1.2.3-x86_64-linux/{wanted}")), "{wanted} is missing: {names:?}");
+    }
+    let unpacked = Command::new("tar").arg("-xzf").arg(&archive).current_dir(&dist).status().unwrap();
+    assert!(unpacked.success());
+    let crates = fs::read_to_string(dist.join("bistro-1.2.3-x86_64-linux/licences/crates.txt")).unwrap();
+    assert!(crates.contains("helper 1: MIT") && crates.contains("Permission is hereby granted"), "{crates}");
+    assert!(!crates.contains("tester") && !crates.contains("bistro-miner"), "not shipped, or ours: {crates}");
+
+    // The same tree gives the same bytes, and what is there is not overwritten.
+    let again = checkout.run("release.sh", &["--programs", programs.to_str().unwrap(), "--out", "again"], &[]);
+    assert!(again.ok(), "{}", again.text());
+    let bytes = |dir: &str| fs::read(checkout.path(dir).join("bistro-1.2.3-x86_64-linux.tar.gz")).unwrap();
+    assert_eq!(bytes("dist"), bytes("again"));
+    let third = checkout.run("release.sh", &["--programs", programs.to_str().unwrap(), "--out", "dist"], &[]);
+    assert!(!third.ok() && third.text().contains("is there already"), "{}", third.text());
+}
+
+#[test]
+fn a_release_without_licences_or_programs_is_refused() {
+    let checkout = of_a_release("incomplete");
+    let nowhere = checkout.run("release.sh", &["--programs", "nowhere", "--out", "a"], &[]);
+    assert!(!nowhere.ok() && nowhere.text().contains("is not there: build it"), "{}", nowhere.text());
+    fs::remove_dir_all(checkout.path("cache/libtorch-2.11.0-cpu/licences")).unwrap();
+    let programs = checkout.path("programs");
+    let bare = checkout.run("release.sh", &["--programs", programs.to_str().unwrap(), "--out", "b"], &[]);
+    assert!(!bare.ok() && bare.text().contains("has no licences"), "{}", bare.text());
 }
