@@ -67,3 +67,18 @@ fn what_is_missing_is_named() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("135m"));
     assert!(!nowhere.exists());
 }
+
+#[test]
+fn a_device_that_cannot_be_used_is_refused_with_the_reason_and_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let [config, a, words] = ["config.json", "a", "words.txt"].map(|name| folder.path().join(name));
+    std::fs::write(&config, CONFIG).unwrap();
+    std::fs::write(&words, "One two three four.").unwrap();
+    answer(&["init", text(&config), "--out", text(&a)]);
+    // No machine has so many: without CUDA the library is what is missing, else the driver or the device.
+    let output = model(&["eval", "--model", text(&a), "--text", text(&words), "--device", "cuda:4095"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(["setup.sh --cuda", "nvidia-smi", "counted from 0"].iter().any(|hint| said.contains(hint)), "{said}");
+    assert!(output.stdout.is_empty());
+}

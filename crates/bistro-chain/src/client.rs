@@ -19,7 +19,7 @@ use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
 use bistro_core::ports::{Chain, Metagraph, PortError};
 use tokio::task::JoinHandle;
 
-use crate::error::ChainError;
+use crate::error::{ChainError, Refusal};
 use crate::identity::Keypair;
 use crate::network::Network;
 
@@ -158,6 +158,26 @@ impl SubtensorChain {
         self.send(coldkey, "add_stake", &calls::add_stake(self.netuid, hotkey, amount)).await.map(drop)
     }
 
+    /// Lets the subnet be staked on, by the key that rules a private chain (`sudo`). Returns whether that was needed.
+    pub async fn enable_stake(&self, sudo: &Keypair) -> Result<bool, ChainError> {
+        let takes_stake = async || {
+            let at = self.link.best().await?;
+            self.link.within("reading whether stake is taken", read::takes_stake(&at, self.netuid)).await
+        };
+        if takes_stake().await? {
+            return Ok(false);
+        }
+        for _ in 0..CLOSED_BLOCKS {
+            let block = self.send(sudo, "sudo", &calls::enable_stake(self.netuid)).await?;
+            if takes_stake().await? {
+                return Ok(true);
+            }
+            // The outer call succeeds whatever the inner one does; a subnet's settings are closed for some blocks before its epoch.
+            self.wait_for_block(block).await?;
+        }
+        Err(ChainError::Refused { call: "sudo", refusal: Refusal::named("SubtokenDisabled") })
+    }
+
     /// Moves `amount` rao from `coldkey` to the account `to`. Repeating it moves them again.
     pub async fn transfer(&self, coldkey: &Keypair, to: &Hotkey, amount: u64) -> Result<(), ChainError> {
         self.send(coldkey, "transfer_keep_alive", &calls::transfer(to, amount)).await.map(drop)
@@ -205,6 +225,9 @@ impl SubtensorChain {
         Ok((last, at.block_number()))
     }
 }
+
+/// Longer than a subnet's settings stay closed.
+const CLOSED_BLOCKS: usize = 30;
 
 /// Even a chain of very short blocks is waited for this long.
 const MIN_PATIENCE: Duration = Duration::from_secs(30);

@@ -43,6 +43,8 @@ enum Command {
     },
     /// Registers a wallet's hotkey on the subnet, paid by its coldkey.
     Register(ChainArgs),
+    /// Lets the subnet be staked on, by the local chain's `//Alice`: the official local node begins with one that takes no stake.
+    Open(SubtensorArgs),
     /// Stakes TAO of a wallet's coldkey on its hotkey.
     Stake {
         #[command(flatten)]
@@ -211,6 +213,11 @@ async fn run(command: Command, stop: CancellationToken) -> Result<bool> {
             let (wallet, chain) = connect(&args).await?;
             let uid = chain.burned_register(&wallet.coldkey()?, &wallet.hotkey().hotkey()).await?;
             tracing::info!(%uid, "registered");
+        }
+        Command::Open(args) => {
+            let chain = SubtensorChain::connect(&private(&args)?, args.subnet(), None).await?;
+            let needed = chain.enable_stake(&Keypair::from_uri(FAUCET)?).await?;
+            tracing::info!(netuid = %args.subnet(), needed, "takes stake");
         }
         Command::Stake { chain: args, amount } => {
             let (wallet, chain) = connect(&args).await?;

@@ -60,11 +60,11 @@ fn facts(metadata: &Metadata) -> Vec<(String, String)> {
     }
     // Version 14 of the format tells nothing of runtime APIs.
     let api = metadata.runtime_api_trait_by_name("SubnetInfoRuntimeApi");
-    if let Some(method) = api.and_then(|api| api.method_by_name("get_metagraph")) {
-        facts.push((
-            "SubnetInfoRuntimeApi.get_metagraph".to_owned(),
-            shape(metadata.types(), method.output_ty(), DEPTH),
-        ));
+    for name in ["get_metagraph", "get_selective_metagraph"] {
+        let Some(method) = api.and_then(|api| api.method_by_name(name)) else { continue };
+        let inputs = method.inputs().map(|input| shape(metadata.types(), input.id, DEPTH)).collect::<Vec<_>>();
+        let looks = format!("({}) -> {}", inputs.join(", "), shape(metadata.types(), method.output_ty(), DEPTH));
+        facts.push((format!("SubnetInfoRuntimeApi.{name}"), looks));
     }
     facts
 }

@@ -60,6 +60,9 @@ fn a_new_wallet_is_funded_registered_and_staked() {
     assert_eq!(step("fund", &[]).0, Some(0));
     let (code, said) = step("register", &[]);
     assert!(code == Some(0) && said.contains("uid=3"), "{said}");
+    let opened = localnet(&["open", "--subtensor.chain_endpoint", &url]).output().unwrap();
+    let said = String::from_utf8_lossy(&opened.stderr).into_owned();
+    assert!(opened.status.success() && said.contains("needed=false"), "{said}");
     assert_eq!(step("stake", &["--amount", "5"]).0, Some(0));
     let (code, said) = step("stake", &["--amount", "5000"]);
     assert_eq!(code, Some(2), "more than there is: {said}");
@@ -82,7 +85,7 @@ fn a_network_with_commit_reveal_and_faults_passes_the_smoke_test() {
 /// A variable left over from mining must not make this program pay, or poison, elsewhere.
 #[test]
 fn public_networks_are_refused() {
-    for command in ["register", "stake"] {
+    for command in ["register", "open", "stake"] {
         let output = localnet(&[command]).env("BT_SUBTENSOR_NETWORK", "finney").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(2) && said.contains("finney is a public network"), "{said}");

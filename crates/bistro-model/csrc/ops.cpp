@@ -20,93 +20,96 @@ bool plain(const Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat
 // About 32k values a task: less is not worth waking a thread for.
 int64_t grain(int64_t row) { return std::max<int64_t>(1, (1 << 15) / std::max<int64_t>(row, 1)); }
 
+// The norm of each row of x, and 1 / root of its mean square.
+std::pair<Tensor, Tensor> normed(const Tensor& x, const Tensor& w, double eps) {
+    const int64_t n = x.size(-1), count = x.numel() / n;
+    const Tensor y = at::empty_like(x), r = at::empty({count}, x.options());
+    const float *xs = x.const_data_ptr<float>(), *ws = w.const_data_ptr<float>();
+    float *ys = y.mutable_data_ptr<float>(), *rs = r.mutable_data_ptr<float>();
+    at::parallel_for(0, count, grain(n), [=](int64_t from, int64_t to) {
+        for (int64_t i = from; i < to; i++) rs[i] = rows::rms_norm(xs + i * n, ws, ys + i * n, n, static_cast<float>(eps));
+    });
+    return {y, r};
+}
+
+// The gradients to x and w from the one to the norm, and to x from elsewhere too if `more` is defined.
+std::pair<Tensor, Tensor> norm_back(const Tensor& x, const Tensor& w, const Tensor& r, const Tensor& dy_, const Tensor& more_) {
+    const Tensor dy = dy_.contiguous(), more = more_.defined() ? more_.contiguous() : more_;
+    const int64_t n = x.size(-1), count = x.numel() / n;
+    // Rows are cut the same way whatever the number of threads, so that sums have the same bits.
+    const int64_t parts = std::min<int64_t>(16, count), each = (count + parts - 1) / parts;
+    const Tensor dx = at::empty_like(x), dw = at::zeros({parts, n}, x.options());
+    const float *xs = x.const_data_ptr<float>(), *ws = w.const_data_ptr<float>(), *rs = r.const_data_ptr<float>(),
+                *dys = dy.const_data_ptr<float>(), *mores = more.defined() ? more.const_data_ptr<float>() : nullptr;
+    float *dxs = dx.mutable_data_ptr<float>(), *dws = dw.mutable_data_ptr<float>();
+    at::parallel_for(0, parts, 1, [=](int64_t from, int64_t to) {
+        for (int64_t p = from; p < to; p++)
+            for (int64_t i = p * each; i < std::min(count, (p + 1) * each); i++)
+                rows::rms_norm_back(xs + i * n, ws, dys + i * n, rs[i], mores ? mores + i * n : nullptr, dxs + i * n, dws + p * n, n);
+    });
+    return {dx, dw.sum(0)};
+}
+
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
     static Tensor forward(AutogradContext* ctx, const Tensor& input, const Tensor& w, double eps) {
         const Tensor x = input.contiguous();
-        const int64_t n = x.size(-1), count = x.numel() / n;
-        Tensor y = at::empty_like(x), r = at::empty({count}, x.options());
-        const float *xs = x.const_data_ptr<float>(), *ws = w.const_data_ptr<float>();
-        float *ys = y.mutable_data_ptr<float>(), *rs = r.mutable_data_ptr<float>();
-        at::parallel_for(0, count, grain(n), [=](int64_t from, int64_t to) {
-            for (int64_t i = from; i < to; i++)
-                rs[i] = rows::rms_norm(xs + i * n, ws, ys + i * n, n, static_cast<float>(eps));
-        });
+        const auto [y, r] = normed(x, w, eps);
         ctx->save_for_backward({x, w, r});
         return y;
     }
 
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
         const auto saved = ctx->get_saved_variables();
-        const Tensor &x = saved[0], &w = saved[1], &r = saved[2];
-        const Tensor dy = grads[0].contiguous();
-        const int64_t n = x.size(-1), count = x.numel() / n;
-        // Rows are cut the same way whatever the number of threads, so that sums have the same bits.
-        const int64_t parts = std::min<int64_t>(16, count), each = (count + parts - 1) / parts;
-        Tensor dx = at::empty_like(x), dw = at::zeros({parts, n}, x.options());
-        const float *xs = x.const_data_ptr<float>(), *ws = w.const_data_ptr<float>(), *rs = r.const_data_ptr<float>(),
-                    *dys = dy.const_data_ptr<float>();
-        float *dxs = dx.mutable_data_ptr<float>(), *dws = dw.mutable_data_ptr<float>();
-        at::parallel_for(0, parts, 1, [=](int64_t from, int64_t to) {
-            for (int64_t p = from; p < to; p++)
-                for (int64_t i = p * each; i < std::min(count, (p + 1) * each); i++)
-                    rows::rms_norm_back(xs + i * n, ws, dys + i * n, rs[i], dxs + i * n, dws + p * n, n);
-        });
-        return {dx, dw.sum(0), Tensor()};
+        const auto [dx, dw] = norm_back(saved[0], saved[1], saved[2], grads[0], Tensor());
+        return {dx, dw, Tensor()};
     }
 };
 
+// x + a, and its norm: the sum's two gradients meet in one pass.
+struct AddNorm : torch::autograd::Function<AddNorm> {
+    static variable_list forward(AutogradContext* ctx, const Tensor& x, const Tensor& a, const Tensor& w, double eps) {
+        const Tensor sum = at::add(x, a).contiguous();
+        const auto [y, r] = normed(sum, w, eps);
+        ctx->save_for_backward({sum, w, r});
+        return {sum, y};
+    }
+
+    static variable_list backward(AutogradContext* ctx, variable_list grads) {
+        const auto saved = ctx->get_saved_variables();
+        const auto [dx, dw] = norm_back(saved[0], saved[1], saved[2], grads[1], grads[0]);
+        return {dx, dx, dw, Tensor()};
+    }
+};
+
+// Rows of x are gate and up side by side.
 struct Swiglu : torch::autograd::Function<Swiglu> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& gate, const Tensor& up) {
-        const Tensor g = gate.contiguous(), u = up.contiguous();
-        Tensor z = at::empty_like(g);
-        const float *gs = g.const_data_ptr<float>(), *us = u.const_data_ptr<float>();
+    static Tensor forward(AutogradContext* ctx, const Tensor& input) {
+        const Tensor x = input.contiguous();
+        auto sides = x.sizes().vec();
+        const int64_t n = sides.back() /= 2, count = x.numel() / (2 * n);
+        Tensor z = at::empty(sides, x.options());
+        const float* xs = x.const_data_ptr<float>();
         float* zs = z.mutable_data_ptr<float>();
-        at::parallel_for(0, g.numel(), 1 << 14,
-                         [=](int64_t from, int64_t to) { rows::swiglu(gs + from, us + from, zs + from, to - from); });
-        ctx->save_for_backward({g, u});
+        at::parallel_for(0, count, grain(n), [=](int64_t from, int64_t to) {
+            for (int64_t i = from; i < to; i++) rows::swiglu(xs + 2 * i * n, xs + (2 * i + 1) * n, zs + i * n, n);
+        });
+        ctx->save_for_backward({x});
         return z;
     }
 
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
-        const auto saved = ctx->get_saved_variables();
-        const Tensor dz = grads[0].contiguous();
-        Tensor dg = at::empty_like(dz), du = at::empty_like(dz);
-        const float *gs = saved[0].const_data_ptr<float>(), *us = saved[1].const_data_ptr<float>(),
-                    *dzs = dz.const_data_ptr<float>();
-        float *dgs = dg.mutable_data_ptr<float>(), *dus = du.mutable_data_ptr<float>();
-        at::parallel_for(0, dz.numel(), 1 << 14, [=](int64_t from, int64_t to) {
-            rows::swiglu_back(gs + from, us + from, dzs + from, dgs + from, dus + from, to - from);
-        });
-        return {dg, du};
-    }
-};
-
-// x is [B, T, N, D], cos and sin [T, D/2].
-Tensor turned(const Tensor& input, const Tensor& cos, const Tensor& sin, float sign) {
-    const Tensor x = input.contiguous();
-    const int64_t t = x.size(1), heads = x.size(2), d = x.size(3), half = d / 2;
-    Tensor y = at::empty_like(x);
-    const float *xs = x.const_data_ptr<float>(), *cs = cos.const_data_ptr<float>(), *ss = sin.const_data_ptr<float>();
-    float* ys = y.mutable_data_ptr<float>();
-    at::parallel_for(0, x.size(0) * t, grain(heads * d), [=](int64_t from, int64_t to) {
-        for (int64_t i = from; i < to; i++)
-            for (int64_t h = 0; h < heads; h++) {
-                const int64_t at = (i * heads + h) * d, angle = (i % t) * half;
-                rows::rope(xs + at, cs + angle, ss + angle, ys + at, half, sign);
+        const Tensor x = ctx->get_saved_variables()[0], dz = grads[0].contiguous();
+        const int64_t n = dz.size(-1), count = dz.numel() / n;
+        Tensor dx = at::empty_like(x);
+        const float *xs = x.const_data_ptr<float>(), *dzs = dz.const_data_ptr<float>();
+        float* dxs = dx.mutable_data_ptr<float>();
+        at::parallel_for(0, count, grain(n), [=](int64_t from, int64_t to) {
+            for (int64_t i = from; i < to; i++) {
+                const int64_t gate = 2 * i * n, up = gate + n;
+                rows::swiglu_back(xs + gate, xs + up, dzs + i * n, dxs + gate, dxs + up, n);
             }
-    });
-    return y;
-}
-
-struct Rope : torch::autograd::Function<Rope> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& cos, const Tensor& sin) {
-        ctx->save_for_backward({cos, sin});
-        return turned(x, cos, sin, 1.0f);
-    }
-
-    static variable_list backward(AutogradContext* ctx, variable_list grads) {
-        const auto saved = ctx->get_saved_variables();
-        return {turned(grads[0], saved[0], saved[1], -1.0f), Tensor(), Tensor()};
+        });
+        return {dx};
     }
 };
 
@@ -125,19 +128,26 @@ char* bistro_rms_norm(Tensor** out, const Tensor* x, const Tensor* w, double eps
     });
 }
 
-char* bistro_swiglu(Tensor** out, const Tensor* gate, const Tensor* up) {
-    return guarded([&] { *out = new Tensor(plain(*gate) ? Swiglu::apply(*gate, *up) : at::silu(*gate).mul(*up)); });
+// sum = x + a, and norm = its norm.
+char* bistro_add_norm(Tensor** sum, Tensor** norm, const Tensor* x, const Tensor* a, const Tensor* w, double eps) {
+    return guarded([&] {
+        const auto both = plain(*x) && plain(*a) ? AddNorm::apply(*x, *a, *w, eps) : variable_list{at::add(*x, *a)};
+        const Tensor y = both.size() == 2 ? both[1] : at::rms_norm(both[0], w->sizes(), *w, eps);
+        *sum = new Tensor(both[0]);
+        *norm = new Tensor(y);
+    });
 }
 
-char* bistro_rope(Tensor** out, const Tensor* x, const Tensor* cos, const Tensor* sin) {
+// x [.., 2 F]: gate, then up.
+char* bistro_swiglu(Tensor** out, const Tensor* x) {
     return guarded([&] {
+        TORCH_CHECK(x->dim() > 0 && x->size(-1) % 2 == 0, "gate and up have the same width");
         if (plain(*x)) {
-            *out = new Tensor(Rope::apply(*x, *cos, *sin));
-            return;
+            *out = new Tensor(Swiglu::apply(*x));
+        } else {
+            const auto halves = x->chunk(2, -1);
+            *out = new Tensor(at::silu(halves[0]).mul(halves[1]));
         }
-        const auto halves = x->chunk(2, -1);
-        const Tensor c = cos->unsqueeze(1).to(x->scalar_type()), s = sin->unsqueeze(1).to(x->scalar_type()); // [T, 1, D/2]
-        *out = new Tensor(at::cat({halves[0] * c - halves[1] * s, halves[1] * c + halves[0] * s}, -1));
     });
 }
 

@@ -49,7 +49,7 @@ CLONES float rms_norm(const float* x, const float* w, float* y, int64_t n, float
     return r;
 }
 
-CLONES void rms_norm_back(const float* x, const float* w, const float* dy, float r, float* dx, float* dw, int64_t n) {
+CLONES void rms_norm_back(const float* x, const float* w, const float* dy, float r, const float* more, float* dx, float* dw, int64_t n) {
     float along = 0;
 #pragma omp simd reduction(+ : along)
     for (int64_t i = 0; i < n; i++) along += dy[i] * w[i] * x[i];
@@ -59,6 +59,9 @@ CLONES void rms_norm_back(const float* x, const float* w, const float* dy, float
         dx[i] = r * dy[i] * w[i] - back * x[i];
         dw[i] += dy[i] * x[i] * r;
     }
+    if (more == nullptr) return;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) dx[i] += more[i];
 }
 
 CLONES void swiglu(const float* gate, const float* up, float* z, int64_t n) {
@@ -75,10 +78,10 @@ CLONES void swiglu_back(const float* gate, const float* up, const float* dz, flo
     }
 }
 
-CLONES void rope(const float* x, const float* cos, const float* sin, float* y, int64_t half, float sign) {
+CLONES void rope(const float* x, const float* cos, const float* sin, float* y, int64_t half, float sign, float scale) {
 #pragma omp simd
     for (int64_t i = 0; i < half; i++) {
-        const float a = x[i], b = x[i + half], s = sign * sin[i];
+        const float a = x[i] * scale, b = x[i + half] * scale, s = sign * sin[i];
         y[i] = a * cos[i] - b * s;
         y[i + half] = b * cos[i] + a * s;
     }
@@ -106,14 +109,13 @@ CLONES double cross_entropy(float* logits, int64_t n, int64_t target, bool gradi
     return std::log(static_cast<double>(total)) - wanted;
 }
 
-CLONES void softmax(float* x, int64_t n, int64_t seen, float scale, float* lse) {
+CLONES void softmax(float* x, int64_t n, int64_t seen, float* lse) {
     float top = -std::numeric_limits<float>::infinity(), total = 0;
 #pragma omp simd reduction(max : top)
     for (int64_t i = 0; i < seen; i++) top = x[i] > top ? x[i] : top;
-    top *= scale;
 #pragma omp simd reduction(+ : total)
     for (int64_t i = 0; i < seen; i++) {
-        x[i] = exp_(x[i] * scale - top);
+        x[i] = exp_(x[i] - top);
         total += x[i];
     }
     const float share = 1.0f / total;
@@ -123,15 +125,15 @@ CLONES void softmax(float* x, int64_t n, int64_t seen, float scale, float* lse) 
     *lse = top + std::log(total);
 }
 
-CLONES void softmax_again(float* x, int64_t n, int64_t seen, float scale, float lse) {
+CLONES void softmax_again(float* x, int64_t n, int64_t seen, float lse) {
 #pragma omp simd
-    for (int64_t i = 0; i < seen; i++) x[i] = exp_(x[i] * scale - lse);
+    for (int64_t i = 0; i < seen; i++) x[i] = exp_(x[i] - lse);
     for (int64_t i = seen; i < n; i++) x[i] = 0.0f;
 }
 
-CLONES void softmax_back(const float* p, float* dp, int64_t n, float delta, float scale) {
+CLONES void softmax_back(const float* p, float* dp, int64_t n, float delta) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) dp[i] = p[i] * (dp[i] - delta) * scale;
+    for (int64_t i = 0; i < n; i++) dp[i] = p[i] * (dp[i] - delta);
 }
 
 CLONES float dot(const float* a, const float* b, int64_t n) {

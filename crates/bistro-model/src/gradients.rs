@@ -65,13 +65,11 @@ pub fn add(
     let last = tape.forward(embedded, checkpointing)?;
     let hidden = llama.finish(&last)?; // [B·T, H]
     let head_name = if llama.config().tie_word_embeddings { EMBEDDING } else { HEAD };
-    let head_grad = match tape.gradients.get_mut(head_name) {
-        Some(sum) => sum,
-        None => tape.gradients.entry(head_name.into()).or_insert(llama.head().f_zeros_like()?),
-    };
+    let mut head_grad = tape.gradients.remove(head_name);
     let predicted = micro.predicted(&hidden.f_detach()?)?;
     let (sum, grad) =
-        loss.sum_and_gradients(&predicted, llama.head(), &micro.targets, llama.products(), scale, head_grad)?;
+        loss.sum_and_gradients(&predicted, llama.head(), &micro.targets, llama.products(), scale, &mut head_grad)?;
+    tape.gradients.extend(head_grad.map(|grad| (head_name.to_owned(), grad)));
     let hidden_grad = micro.spread(grad, hidden.size2()?.0)?;
     let embedded_grad = tape.backward(&hidden, &hidden_grad)?;
     tch::no_grad(|| {
@@ -138,15 +136,17 @@ impl Tape<'_> {
         let Some(input) = self.inputs.pop() else { return Err(TchError::Torch("a tape without inputs".into())) };
         // A sum whose gradient to `y` is exactly `grad`.
         let surrogate = y.f_mul(&grad.f_view_as(y)?)?.f_sum(Kind::Float)?;
-        let weights: Vec<_> = self.llama.weights().iter().filter(|(name, _)| wanted(name)).collect();
-        let leaves: Vec<&Tensor> = std::iter::once(&input).chain(weights.iter().map(|(_, weight)| *weight)).collect();
-        let mut grads = Tensor::f_run_backward(&[&surrogate], &leaves, false, false)?.into_iter();
+        let leaves: Vec<_> = self.llama.leaves().filter(|(name, _)| wanted(name)).map(|(_, leaf)| leaf).collect();
+        let tensors: Vec<&Tensor> = std::iter::once(&input).chain(leaves.iter().map(|leaf| &leaf.tensor)).collect();
+        let mut grads = Tensor::f_run_backward(&[&surrogate], &tensors, false, false)?.into_iter();
         let Some(first) = grads.next() else { return Err(TchError::Torch("backward returned no gradient".into())) };
         tch::no_grad(|| {
-            for ((name, _), grad) in weights.into_iter().zip(grads) {
-                match self.gradients.get_mut(name) {
-                    Some(sum) => drop(sum.f_add_(&grad)?),
-                    None => drop(self.gradients.insert(name.clone(), grad)),
+            for (leaf, grad) in leaves.into_iter().zip(grads) {
+                for (name, grad) in leaf.split(&grad)? {
+                    match self.gradients.get_mut(&name) {
+                        Some(sum) => drop(sum.f_add_(&grad)?),
+                        None => drop(self.gradients.insert(name, grad)),
+                    }
                 }
             }
             Ok(first)

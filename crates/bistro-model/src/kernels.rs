@@ -11,9 +11,23 @@ type Message = *mut c_char;
 
 unsafe extern "C" {
     fn bistro_rms_norm(out: *mut Raw, x: *const c_void, w: *const c_void, eps: f64) -> Message;
-    fn bistro_swiglu(out: *mut Raw, gate: *const c_void, up: *const c_void) -> Message;
-    fn bistro_rope(out: *mut Raw, x: *const c_void, cos: *const c_void, sin: *const c_void) -> Message;
-    fn bistro_attention(out: *mut Raw, q: *const c_void, k: *const c_void, v: *const c_void) -> Message;
+    fn bistro_add_norm(
+        sum: *mut Raw,
+        norm: *mut Raw,
+        x: *const c_void,
+        a: *const c_void,
+        w: *const c_void,
+        eps: f64,
+    ) -> Message;
+    fn bistro_swiglu(out: *mut Raw, x: *const c_void) -> Message;
+    fn bistro_attention(
+        out: *mut Raw,
+        qkv: *const c_void,
+        cos: *const c_void,
+        sin: *const c_void,
+        heads: i64,
+        keys: i64,
+    ) -> Message;
     fn bistro_cross_entropy(logits: Raw, targets: *const c_void, gradient: bool, sum: *mut f64) -> Message;
     fn bistro_sum(weight: Raw, base: *const f32, delta: *const f32, n: i64, scale: f32) -> Message;
     fn bistro_load(weight: Raw, values: *const f32, n: i64) -> Message;
@@ -31,6 +45,8 @@ unsafe extern "C" {
         decay: f64,
         eps: f64,
     ) -> Message;
+    fn bistro_keep_memory() -> Message;
+    fn bistro_release_memory();
     fn bistro_load_library(name: *const c_char) -> Message;
     fn bistro_cuda_count(count: *mut c_int) -> Message;
     fn bistro_cuda_memory(device: c_int, free: *mut u64, total: *mut u64) -> Message;
@@ -74,22 +90,26 @@ pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor, TchError> {
     made(|out| unsafe { bistro_rms_norm(out, raw(x), raw(w), eps) })
 }
 
-/// `silu(gate) · up`
-pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor, TchError> {
-    // SAFETY: both tensors live through the call.
-    made(|out| unsafe { bistro_swiglu(out, raw(gate), raw(up)) })
+/// `x + a`, and its [`rms_norm`].
+pub fn add_norm(x: &Tensor, a: &Tensor, w: &Tensor, eps: f64) -> Result<(Tensor, Tensor), TchError> {
+    let mut norm: Raw = std::ptr::null_mut();
+    // SAFETY: all tensors live through the call.
+    let sum = made(|out| unsafe { bistro_add_norm(out, &raw mut norm, raw(x), raw(a), raw(w), eps) })?;
+    // SAFETY: without an error, `norm` is a new `at::Tensor` that belongs to us.
+    Ok((sum, unsafe { Tensor::from_ptr(norm.cast()) }))
 }
 
-/// Turns the pairs (i, i + D/2) of `[B, T, N, D]` by the angles whose cosine and sine are `[T, D/2]`.
-pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor, TchError> {
-    // SAFETY: all tensors live through the call.
-    made(|out| unsafe { bistro_rope(out, raw(x), raw(cos), raw(sin)) })
+/// `silu(gate) · up` of `[.., 2 F]`, which holds gate and then up → `[.., F]`.
+pub fn swiglu(gate_up: &Tensor) -> Result<Tensor, TchError> {
+    // SAFETY: the tensor lives through the call.
+    made(|out| unsafe { bistro_swiglu(out, raw(gate_up)) })
 }
 
-/// Causal attention of `[B, T, N, D]` on keys and values `[B, T, K, D]` → `[B, T, N, D]`.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, TchError> {
-    // SAFETY: all tensors live through the call.
-    made(|out| unsafe { bistro_attention(out, raw(q), raw(k), raw(v)) })
+/// Causal attention with rotary positions. `qkv` `[B, T, (N + 2 K)·D]` holds N query heads, K key heads and the K values; cosine
+/// and sine of the angles are `[T, D/2]` → `[B, T, N·D]`.
+pub fn attention(qkv: &Tensor, cos: &Tensor, sin: &Tensor, heads: i64, keys: i64) -> Result<Tensor, TchError> {
+    // SAFETY: all tensors live through the call; their sizes are checked there.
+    made(|out| unsafe { bistro_attention(out, raw(qkv), raw(cos), raw(sin), heads, keys) })
 }
 
 /// Sum of the cross-entropy of `logits` `[n, V]` (contiguous f32 on the CPU) against `targets` `[n]`, each within V. With
@@ -196,9 +216,18 @@ pub fn cuda_memory(device: usize) -> Result<(u64, u64), String> {
     Ok((free_bytes, total))
 }
 
-/// Gives libtorch's cached memory of CUDA devices back.
+/// From now on, memory of large tensors on the CPU is kept when they are freed, and used again, for the whole process: at most a
+/// quarter more than was ever in use at once.
+pub fn keep_memory() -> Result<(), TchError> {
+    // SAFETY: no arguments; tensors that were made before are freed as they were made.
+    torch(unsafe { bistro_keep_memory() })
+}
+
+/// Gives the kept memory back, of the CPU and of CUDA devices.
 pub fn empty_cache() {
     // SAFETY: no arguments. A failure leaves the cache as it was.
+    unsafe { bistro_release_memory() };
+    // SAFETY: as above.
     let _ = outcome(unsafe { bistro_empty_cache() });
 }
 

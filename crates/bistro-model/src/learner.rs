@@ -63,7 +63,9 @@ impl LlamaLearner {
         if let Some(threads) = options.threads {
             tch::set_num_threads(i32::try_from(threads.clamp(1, 1024)).unwrap_or(1));
         }
-        if device != Device::Cpu {
+        if device == Device::Cpu {
+            kernels::keep_memory()?;
+        } else {
             kernels::allow_tf32()?;
         }
         let loss = FusedLoss::new(config.vocab_size, chunk_tokens(&config, device));

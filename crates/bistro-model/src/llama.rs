@@ -3,7 +3,6 @@
 //!
 //! In shapes, B is sequences, T tokens of each, H `hidden_size`, N query heads, K key and value heads, D `head_dim`,
 //! F `intermediate_size`, V `vocab_size`.
-#![expect(clippy::many_single_char_names)] // they are the sides just named
 
 use std::collections::BTreeMap;
 
@@ -24,25 +23,88 @@ pub const HEAD: &str = "lm_head.weight";
 ///
 /// Blocks and last norm take part in autograd. The two tables of V rows, embedding and head, do not: their gradients are
 /// written by hand into one buffer each, which spares several passes over what is most of a small model.
+///
+/// Weights that multiply the same input lie one after another in memory, so that one product serves them all; under their own
+/// names they are rows of the whole.
 pub struct Llama {
     config: LlamaConfig,
     weights: BTreeMap<String, Tensor>,
+    leaves: BTreeMap<String, Leaf>,
     frequencies: Tensor,
     products: Kind,
+}
+
+/// What autograd knows of: one weight, or the rows of several.
+#[derive(Debug)]
+pub struct Leaf {
+    /// All rows.
+    pub tensor: Tensor,
+    /// The weights' own names and numbers of rows, in order.
+    pub parts: Vec<(String, i64)>,
+}
+
+/// Parts of a block whose weights are one leaf, and what stands for them in the leaf's name.
+const FUSED: [(&[&str], &str); 2] = [
+    (&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], "self_attn.qkv_proj"),
+    (&["mlp.gate_proj", "mlp.up_proj"], "mlp.gate_up_proj"),
+];
+
+/// The leaf of the weight `name`.
+fn leaf_of(name: &str) -> String {
+    for (parts, whole) in FUSED {
+        if let Some(part) = parts.iter().find(|part| name.contains(*part)) {
+            return name.replace(part, whole);
+        }
+    }
+    name.to_owned()
+}
+
+/// Leaves of zeros for tensors of these shapes, in the order in which fused parts lie.
+fn zero_leaves(shapes: BTreeMap<String, Vec<usize>>, device: Device) -> Result<BTreeMap<String, Leaf>, TchError> {
+    let mut parts: BTreeMap<String, Vec<(String, Vec<i64>)>> = BTreeMap::new();
+    for (name, shape) in shapes {
+        let shape = shape.iter().map(|side| *side as i64).collect();
+        parts.entry(leaf_of(&name)).or_default().push((name, shape));
+    }
+    let place = |name: &str| FUSED.iter().flat_map(|(parts, _)| *parts).position(|part| name.contains(part));
+    let mut leaves = BTreeMap::new();
+    for (leaf, mut parts) in parts {
+        parts.sort_by_key(|(name, _)| place(name));
+        let mut shape = parts[0].1.clone();
+        shape[0] = parts.iter().map(|(_, shape)| shape[0]).sum();
+        let tensor = Tensor::f_zeros(shape, (Kind::Float, device))?;
+        let parts = parts.into_iter().map(|(name, shape)| (name, shape[0])).collect();
+        leaves.insert(leaf, Leaf { tensor, parts });
+    }
+    Ok(leaves)
+}
+
+impl Leaf {
+    /// Each weight's rows of `tensor`, which has this leaf's shape, by the weight's name.
+    pub fn split(&self, tensor: &Tensor) -> Result<Vec<(String, Tensor)>, TchError> {
+        let mut from = 0;
+        let mut rows = Vec::with_capacity(self.parts.len());
+        for (name, count) in &self.parts {
+            rows.push((name.clone(), tensor.f_narrow(0, from, *count)?));
+            from += count;
+        }
+        Ok(rows)
+    }
 }
 
 impl Llama {
     /// All weights zero, f32.
     pub fn zeros(config: LlamaConfig, device: Device) -> Result<Self, TchError> {
+        let mut leaves = zero_leaves(config.spec().tensors, device)?;
         let mut weights = BTreeMap::new();
-        for (name, shape) in config.spec().tensors {
-            let shape: Vec<i64> = shape.iter().map(|side| *side as i64).collect();
-            let weight = Tensor::f_zeros(shape.as_slice(), (Kind::Float, device))?;
-            let weight = weight.f_set_requires_grad(!is_table(&name))?;
-            weights.insert(name, weight);
+        for (name, leaf) in &mut leaves {
+            for (part, rows) in leaf.split(&leaf.tensor)? {
+                weights.insert(part, rows.f_detach()?);
+            }
+            leaf.tensor = leaf.tensor.f_set_requires_grad(!is_table(name))?;
         }
         let frequencies = rope::frequencies(&config, device)?;
-        Ok(Self { config, weights, frequencies, products: Kind::Float })
+        Ok(Self { config, weights, leaves, frequencies, products: Kind::Float })
     }
 
     /// In which kind of number matrices are multiplied: f32, or bf16 with all else in f32, as Hugging Face under autocast.
@@ -68,6 +130,11 @@ impl Llama {
     /// All weights in name order, to be changed in place.
     pub fn weights_mut(&mut self) -> &mut BTreeMap<String, Tensor> {
         &mut self.weights
+    }
+
+    /// What takes part in autograd: all but the two tables.
+    pub fn leaves(&self) -> impl Iterator<Item = (&String, &Leaf)> {
+        self.leaves.iter().filter(|(name, _)| !is_table(name))
     }
 
     /// Where it computes.
@@ -104,9 +171,9 @@ impl Llama {
     pub fn block(&self, x: &Tensor, angles: &Angles, block: usize) -> Result<Tensor, TchError> {
         let name = |part: &str| format!("model.layers.{block}.{part}.weight");
         let attended = self.attention(&self.norm(x, &name("input_layernorm"))?, angles, block)?;
-        let x = x.f_add(&attended)?;
-        let fed = self.feed_forward(&self.norm(&x, &name("post_attention_layernorm"))?, block)?;
-        x.f_add(&fed)
+        let (weight, eps) = (&self.leaves[&name("post_attention_layernorm")].tensor, self.config.rms_norm_eps);
+        let (x, normed) = kernels::add_norm(x, &attended, weight, eps)?;
+        x.f_add(&self.feed_forward(&normed, block)?)
     }
 
     /// Names of one block's weights begin with this.
@@ -121,34 +188,27 @@ impl Llama {
 
     /// `x / sqrt(mean(x²) + eps) · weight` over the last side.
     fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor, TchError> {
-        kernels::rms_norm(x, &self.weights[name], self.config.rms_norm_eps)
+        kernels::rms_norm(x, &self.leaves[name].tensor, self.config.rms_norm_eps)
     }
 
     /// Each token looks at itself and those before it.
     fn attention(&self, x: &Tensor, angles: &Angles, block: usize) -> Result<Tensor, TchError> {
-        let (b, t, _) = x.size3()?;
-        let d = self.config.head_dim() as i64;
-        let project = |part: &str| self.linear(x, &format!("model.layers.{block}.self_attn.{part}"));
-        let split = |x: &Tensor| x.f_reshape([b, t, -1, d]); // [B, T, N·D] → [B, T, N, D]
-        let turn = |x: &Tensor| kernels::rope(x, &angles.cos, &angles.sin);
-        let q = turn(&split(&project("q_proj")?)?)?; // [B, T, N, D]
-        let k = turn(&split(&project("k_proj")?)?)?; // [B, T, K, D]
-        let v = split(&project("v_proj")?)?; // [B, T, K, D]
-        let y = kernels::attention(&q, &k, &v)?; // [B, T, N, D]
-        self.linear(&y.f_reshape([b, t, -1])?, &format!("model.layers.{block}.self_attn.o_proj"))
+        let (heads, keys) = (self.config.num_attention_heads as i64, self.config.kv_heads() as i64);
+        let linear = |x: &Tensor, part: &str| self.linear(x, &format!("model.layers.{block}.self_attn.{part}"));
+        let qkv = linear(x, "qkv_proj")?; // [B, T, (N + 2 K)·D]
+        linear(&kernels::attention(&qkv, &angles.cos, &angles.sin, heads, keys)?, "o_proj") // [B, T, N·D] → [B, T, H]
     }
 
     /// SwiGLU: `down(silu(gate(x)) · up(x))`.
     fn feed_forward(&self, x: &Tensor, block: usize) -> Result<Tensor, TchError> {
-        let part = |x: &Tensor, part: &str| self.linear(x, &format!("model.layers.{block}.mlp.{part}"));
-        let (gate, up) = (part(x, "gate_proj")?, part(x, "up_proj")?); // [B, T, F]
-        part(&kernels::swiglu(&gate, &up)?, "down_proj")
+        let linear = |x: &Tensor, part: &str| self.linear(x, &format!("model.layers.{block}.mlp.{part}"));
+        linear(&kernels::swiglu(&linear(x, "gate_up_proj")?)?, "down_proj") // [B, T, 2 F] → [B, T, F] → [B, T, H]
     }
 
-    /// `x · weightᵀ + bias`: a weight of `[out, in]` takes `[.., in]` to `[.., out]`.
+    /// `x · weightᵀ + bias`: a leaf of `[out, in]` takes `[.., in]` to `[.., out]`.
     fn linear(&self, x: &Tensor, name: &str) -> Result<Tensor, TchError> {
-        let weight = &self.weights[&format!("{name}.weight")];
-        let bias = self.weights.get(&format!("{name}.bias"));
+        let weight = &self.leaves[&format!("{name}.weight")].tensor;
+        let bias = self.leaves.get(&format!("{name}.bias")).map(|leaf| &leaf.tensor);
         if self.products == Kind::Float {
             return x.f_linear(weight, bias);
         }

@@ -37,7 +37,7 @@ impl FusedLoss {
     }
 
     /// As [`Self::sum`], and the gradients of `scale` times the sum: the one to `hidden` is returned, the one to `head` is
-    /// added to `head_grad`.
+    /// added to `head_grad`, or is it if there is none yet: f32 `[V, H]`.
     pub fn sum_and_gradients(
         &mut self,
         hidden: &Tensor,
@@ -45,7 +45,7 @@ impl FusedLoss {
         targets: &Tensor,
         products: Kind,
         scale: f64,
-        head_grad: &mut Tensor,
+        head_grad: &mut Option<Tensor>,
     ) -> Result<(f64, Tensor), TchError> {
         tch::no_grad(|| {
             let scaled = hidden.f_mul_scalar(scale)?.f_to_kind(products)?;
@@ -59,10 +59,10 @@ impl FusedLoss {
                 let logits_grad = logits.f_to_kind(products)?;
                 let _ = logits_grad.f_mm_out(&hidden_grad.f_narrow(0, start, len)?, &head)?; // [len, V] · [V, H]
                 let (turned, scaled) = (logits_grad.f_transpose(0, 1)?, scaled.f_narrow(0, start, len)?);
-                if products == Kind::Float {
-                    let _ = head_grad.f_addmm_(&turned, &scaled)?; // [V, len] · [len, H]
-                } else {
-                    let _ = head_grad.f_add_(&turned.f_mm(&scaled)?)?;
+                match head_grad {
+                    None => *head_grad = Some(turned.f_mm(&scaled)?.f_to_kind(Kind::Float)?), // [V, len] · [len, H]
+                    Some(sum) if products == Kind::Float => drop(sum.f_addmm_(&turned, &scaled)?),
+                    Some(sum) => drop(sum.f_add_(&turned.f_mm(&scaled)?)?),
                 }
             }
             let hidden_grad = hidden_grad.f_mul_scalar_(scale)?.f_to_kind(Kind::Float)?;
@@ -137,14 +137,19 @@ mod tests {
         plain.backward();
         for chunk in [1, 8, 37, 64] {
             let mut loss = FusedLoss::new(VOCAB as usize, chunk);
-            let mut head_grad = Tensor::ones_like(&head);
+            let mut head_grad = Some(Tensor::ones_like(&head));
             let (sum, hidden_grad) = loss
                 .sum_and_gradients(&hidden.detach(), &head.detach(), &targets, Kind::Float, 1.0 / 37.0, &mut head_grad)
                 .unwrap();
             assert!((sum / 37.0 - plain.double_value(&[])).abs() < 1e-5);
             assert!((loss.sum(&hidden, &head, &targets, Kind::Float).unwrap() - sum).abs() < 1e-5);
             close(&hidden_grad, &hidden.grad());
-            close(&(head_grad - 1.0), &head.grad()); // added to what was there
+            close(&(head_grad.unwrap() - 1.0), &head.grad()); // added to what was there
+            let mut head_grad = None;
+            let _ = loss
+                .sum_and_gradients(&hidden.detach(), &head.detach(), &targets, Kind::Float, 1.0 / 37.0, &mut head_grad)
+                .unwrap();
+            close(&head_grad.unwrap(), &head.grad());
         }
     }
 

@@ -100,7 +100,7 @@ fn out_of_memory_is_a_smaller_micro_batch() {
             "ulimit -v $(($1 + 0)); exec \"$2\" --exact out_of_memory_is_a_smaller_micro_batch --nocapture",
             "sh",
         ])
-        .args(["1000000", test.to_str().unwrap()])
+        .args(["750000", test.to_str().unwrap()])
         .env(BOUNDED, "1")
         .env("OMP_NUM_THREADS", "1")
         .output()

@@ -31,6 +31,43 @@ pub(super) struct MetagraphAnswer {
     total_stake: Vec<u64>,
 }
 
+/// The places of [`SelectiveAnswer`]'s fields in the runtime's `SelectiveMetagraph`, by which they are asked for.
+pub(super) const WANTED: [u16; 10] = [0, 8, 24, 25, 27, 46, 52, 57, 59, 69];
+
+/// The same fields, as they come when asked for alone: a tenth of the whole, or absent.
+#[derive(DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+pub(super) struct SelectiveAnswer {
+    netuid: u16,
+    tempo: Option<u16>,
+    min_allowed_weights: Option<u16>,
+    max_weights_limit: Option<u16>,
+    weights_rate_limit: Option<u64>,
+    commit_reveal_weights_enabled: Option<bool>,
+    hotkeys: Option<Vec<[u8; 32]>>,
+    validator_permit: Option<Vec<bool>>,
+    last_update: Option<Vec<u64>>,
+    total_stake: Option<Vec<u64>>,
+}
+
+impl SelectiveAnswer {
+    /// `None` if a field did not come: there were runtimes that numbered fields from the name on, not from the netuid.
+    pub(super) fn complete(self) -> Option<MetagraphAnswer> {
+        Some(MetagraphAnswer {
+            netuid: self.netuid,
+            tempo: self.tempo?,
+            min_allowed_weights: self.min_allowed_weights?,
+            max_weights_limit: self.max_weights_limit?,
+            weights_rate_limit: self.weights_rate_limit?,
+            commit_reveal_weights_enabled: self.commit_reveal_weights_enabled?,
+            hotkeys: self.hotkeys?,
+            validator_permit: self.validator_permit?,
+            last_update: self.last_update?,
+            total_stake: self.total_stake?,
+        })
+    }
+}
+
 impl MetagraphAnswer {
     /// The port's metagraph at `block`, if the answer is of subnet `netuid` and agrees with itself. What the answer does not say
     /// (threshold of stake, block time) is the caller's to add.
@@ -184,6 +221,54 @@ pub(in crate::client) mod tests {
             assert!(matches!(outcome, Err(ChainError::Malformed { .. })), "damage {n} passed");
         }
         assert_eq!(answer(MAX_NEURONS).check(NetUid(3), Block(9)).unwrap().neurons.len(), MAX_NEURONS);
+    }
+
+    #[test]
+    fn a_metagraph_with_a_field_missing_is_asked_for_whole() {
+        let all = || SelectiveAnswer {
+            netuid: 3,
+            tempo: Some(360),
+            min_allowed_weights: Some(1),
+            max_weights_limit: Some(u16::MAX),
+            weights_rate_limit: Some(100),
+            commit_reveal_weights_enabled: Some(true),
+            hotkeys: Some(vec![[1; 32]]),
+            validator_permit: Some(vec![true]),
+            last_update: Some(vec![7]),
+            total_stake: Some(vec![11]),
+        };
+        let whole = all().complete().unwrap().check(NetUid(3), Block(9)).unwrap();
+        assert_eq!((whole.tempo, whole.weights_rate_limit, whole.neurons[0].stake), (360, 100, 11));
+        assert!(SelectiveAnswer { tempo: None, ..all() }.complete().is_none());
+        assert!(SelectiveAnswer { total_stake: None, ..all() }.complete().is_none());
+    }
+
+    #[test]
+    fn the_wanted_fields_stand_in_their_places_in_every_real_runtime() {
+        let names = [
+            "netuid",
+            "tempo",
+            "min_allowed_weights",
+            "max_weights_limit",
+            "weights_rate_limit",
+            "commit_reveal_weights_enabled",
+            "hotkeys",
+            "validator_permit",
+            "last_update",
+            "total_stake",
+        ];
+        for (name, runtime) in real_runtimes() {
+            let metadata = runtime.metadata();
+            let output =
+                metadata.runtime_api_info("SubnetInfoRuntimeApi", "get_selective_metagraph").unwrap().output_id;
+            let inner = metadata.types().resolve(output).unwrap().type_params[0].ty.unwrap().id;
+            let TypeDef::Composite(fields) = &metadata.types().resolve(inner).unwrap().type_def else {
+                panic!("{name}: no struct")
+            };
+            for (place, wanted) in WANTED.iter().zip(names) {
+                assert_eq!(fields.fields[usize::from(*place)].name.as_deref(), Some(wanted), "{name}");
+            }
+        }
     }
 
     fn commitment(field: Value) -> Result<String, String> {

@@ -94,6 +94,12 @@ pub(super) fn transfer(to: &Hotkey, amount: u64) -> Call {
     call("Balances", "transfer_keep_alive", vec![account, number(amount)])
 }
 
+/// `AdminUtils.sudo_set_subtoken_enabled`, signed by the chain's sudo key: lets a subnet be staked on.
+pub(super) fn enable_stake(netuid: NetUid) -> Call {
+    let enable = Value::unnamed_variant("sudo_set_subtoken_enabled", [number(netuid.0), Value::bool(true)]);
+    call("Sudo", "sudo", vec![Value::unnamed_variant("AdminUtils", [enable])])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +130,8 @@ mod tests {
             ),
             (burned_register(NetUid(2), &hotkey), format!("07070200{key}")),
             (add_stake(NetUid(2), &hotkey, 1_000_000_000), format!("0702{key}020000ca9a3b00000000")),
+            // Pallet 12, call 0; within it pallet 19, call 66.
+            (enable_stake(NetUid(1)), "0c001342010001".to_owned()),
             // Pallet 5, call 3, MultiAddress::Id, compact amount.
             (transfer(&hotkey, 1_000_000_000), format!("050300{key}02286bee")),
         ];

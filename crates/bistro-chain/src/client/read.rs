@@ -8,7 +8,7 @@ use subxt::dynamic;
 use subxt::ext::frame_decode::storage::{IntoDecodableValues, IntoEncodableValues};
 use subxt::ext::scale_decode::DecodeAsType;
 
-use super::answers::{CommitmentAnswer, MetagraphAnswer};
+use super::answers::{CommitmentAnswer, MetagraphAnswer, SelectiveAnswer, WANTED};
 use super::link::AtBlock;
 use crate::error::ChainError;
 
@@ -23,17 +23,43 @@ pub(super) fn block_time(at: &AtBlock) -> Duration {
     slot.map_or(USUAL_BLOCK_TIME, Duration::from_millis).min(Duration::from_mins(10))
 }
 
-/// The whole subnet in one runtime call, and the threshold of stake at the same block.
+/// What is done here, for errors.
+const METAGRAPH: &str = "reading the metagraph";
+
+/// The subnet in one runtime call, and the threshold of stake at the same block.
 pub(super) async fn metagraph(at: &AtBlock, netuid: NetUid) -> Result<Metagraph, ChainError> {
-    let call =
-        dynamic::runtime_api_call::<_, Option<MetagraphAnswer>>("SubnetInfoRuntimeApi", "get_metagraph", (netuid.0,));
-    let what = "reading the metagraph";
-    let whole = async { at.runtime_apis().call(call).await.map_err(|e| ChainError::from_read(what, e)) };
-    let (answer, threshold) = futures::try_join!(whole, value::<_, u64>(at, what, SUBTENSOR, "StakeThreshold", ()))?;
+    let threshold = value::<_, u64>(at, METAGRAPH, SUBTENSOR, "StakeThreshold", ());
+    let (answer, threshold) = futures::try_join!(subnet(at, netuid), threshold)?;
     let mut metagraph = answer.ok_or(ChainError::NoSubnet(netuid))?.check(netuid, Block(at.block_number()))?;
     metagraph.stake_threshold = threshold.unwrap_or(0);
     metagraph.block_time = block_time(at);
     Ok(metagraph)
+}
+
+/// The wanted fields of a subnet: alone where the runtime gives them so, else with all others.
+async fn subnet(at: &AtBlock, netuid: NetUid) -> Result<Option<MetagraphAnswer>, ChainError> {
+    let arguments = (netuid.0, WANTED.to_vec());
+    match runtime_call::<_, Option<SelectiveAnswer>>(at, "get_selective_metagraph", arguments).await {
+        Ok(None) => return Ok(None),
+        Ok(Some(answer)) => {
+            if let Some(complete) = answer.complete() {
+                return Ok(Some(complete));
+            }
+        }
+        Err(error @ ChainError::Malformed { .. }) => tracing::debug!(%error, "asking for the whole metagraph"),
+        Err(error) => return Err(error),
+    }
+    runtime_call(at, "get_metagraph", (netuid.0,)).await
+}
+
+/// One method of `SubnetInfoRuntimeApi`.
+async fn runtime_call<A: IntoEncodableValues, T: DecodeAsType>(
+    at: &AtBlock,
+    method: &str,
+    arguments: A,
+) -> Result<T, ChainError> {
+    let call = dynamic::runtime_api_call::<A, T>("SubnetInfoRuntimeApi", method, arguments);
+    at.runtime_apis().call(call).await.map_err(|e| ChainError::from_read(METAGRAPH, e))
 }
 
 /// The text that `hotkey` committed, if it is one.
@@ -54,6 +80,19 @@ pub(super) async fn uid(at: &AtBlock, netuid: NetUid, hotkey: &Hotkey) -> Result
     let uid = value::<_, u16>(at, "reading a uid", SUBTENSOR, "Uids", (netuid.0, hotkey.0)).await?;
     Ok(uid.map(Uid))
 }
+
+/// Whether stake can be put on the subnet; runtimes without this switch always allow it.
+pub(super) async fn takes_stake(at: &AtBlock, netuid: NetUid) -> Result<bool, ChainError> {
+    let metadata = at.metadata();
+    let pallet = metadata.pallet_by_name(SUBTENSOR);
+    let known = pallet.and_then(|pallet| pallet.storage()).and_then(|storage| storage.entry_by_name(SWITCH));
+    if known.is_none() {
+        return Ok(true);
+    }
+    Ok(value(at, "reading whether stake is taken", SUBTENSOR, SWITCH, (netuid.0,)).await?.unwrap_or(false))
+}
+
+const SWITCH: &str = "SubtokenEnabled";
 
 /// The weights of a slot.
 pub(super) async fn weights(at: &AtBlock, netuid: NetUid, uid: Uid) -> Result<Vec<(u16, u16)>, ChainError> {

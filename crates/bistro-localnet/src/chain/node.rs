@@ -10,10 +10,11 @@ use super::{
     state::HISTORY,
 };
 use parking::{Mutex, RwLock};
+use serde_json::value::RawValue;
 use sp_runtime::traits::Header as _;
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
@@ -42,6 +43,36 @@ enum Scope {
 
 /// Scope, method and arguments.
 type Call = (Scope, String, Vec<u8>);
+
+/// A runtime call's answer, and its way of writing, which costs as much for a large one and is the same for every client.
+#[derive(Debug)]
+pub(crate) struct RuntimeAnswer {
+    /// As the runtime gave it.
+    pub(crate) bytes: Vec<u8>,
+    hex: OnceLock<Box<RawValue>>,
+}
+
+impl RuntimeAnswer {
+    fn new(bytes: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self { bytes, hex: OnceLock::new() })
+    }
+
+    /// The bytes as JSON: text of `0x…`.
+    pub(crate) fn hex(&self) -> &RawValue {
+        self.hex.get_or_init(|| hex_json(&self.bytes))
+    }
+}
+
+/// `"0x…"`
+pub(crate) fn hex_json(bytes: &[u8]) -> Box<RawValue> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = Vec::with_capacity(bytes.len() * 2 + 4);
+    text.extend_from_slice(b"\"0x");
+    text.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
+    text.push(b'"');
+    let json = String::from_utf8(text).ok().and_then(|text| RawValue::from_string(text).ok());
+    json.unwrap_or_else(|| RawValue::NULL.to_owned()) // digits within quotes are JSON
+}
 
 /// Locks whose holder cannot panic with them half-written: runtime panics are caught before the lock is reached.
 mod parking {
@@ -97,7 +128,7 @@ pub(crate) struct Node {
     wake: Notify,
     seal_on_transaction: bool,
     /// The newest answers of runtime calls: large, slow to compute, and the same for every client.
-    answers: Mutex<VecDeque<(Call, Arc<[u8]>)>>,
+    answers: Mutex<VecDeque<(Call, Arc<RuntimeAnswer>)>>,
 }
 
 impl Node {
@@ -259,7 +290,12 @@ impl Node {
     }
 
     /// The runtime API `method` with SCALE arguments, as of `block`; `None` where there is no such method.
-    pub(crate) fn call(&self, block: &Sealed, method: &str, arguments: &[u8]) -> Result<Option<Arc<[u8]>>, ChainError> {
+    pub(crate) fn call(
+        &self,
+        block: &Sealed,
+        method: &str,
+        arguments: &[u8],
+    ) -> Result<Option<Arc<RuntimeAnswer>>, ChainError> {
         let of_runtime = method.starts_with("Metadata_");
         let scope = if of_runtime { Scope::Runtime(block.spec_version) } else { Scope::Block(block.hash) };
         let call = (scope, method.to_owned(), arguments.to_vec());
@@ -267,7 +303,7 @@ impl Node {
             return Ok(Some(answer.clone()));
         }
         let answer = self.query(block, || super::runtime::apis::api::dispatch(method, arguments))?;
-        let answer = answer.map(Arc::<[u8]>::from);
+        let answer = answer.map(RuntimeAnswer::new);
         if let Some(answer) = &answer {
             let mut known = self.answers.lock();
             if known.len() == ANSWERS {

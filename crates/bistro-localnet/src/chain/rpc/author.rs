@@ -52,8 +52,9 @@ pub(super) fn register(module: &mut Module) -> Result<(), ChainError> {
         let block = block_at(&node, next(&mut rest)?)?;
         let mut arguments = transaction.to_vec();
         (transaction.len() as u32).encode_to(&mut arguments);
-        let answer = node.call(&block, "TransactionPaymentApi_query_info", &arguments)?.unwrap_or_default();
-        RuntimeDispatchInfo::decode(&mut &answer[..]).map_err(|e| errors::execution(&e.to_string()))
+        let answer = node.call(&block, "TransactionPaymentApi_query_info", &arguments)?;
+        let answer = answer.ok_or_else(|| errors::execution("the runtime tells no fees"))?;
+        RuntimeDispatchInfo::decode(&mut &answer.bytes[..]).map_err(|e| errors::execution(&e.to_string()))
     })?;
     Ok(())
 }

@@ -1,12 +1,17 @@
 //! `state_*`: storage, runtime calls and versions.
 
 use super::{Answer, Bytes, Module, block_at, errors, follow, next, only_hash};
-use crate::chain::{error::ChainError, ledger::Sealed, node::Node, runtime::Version};
+use crate::chain::{
+    error::ChainError,
+    ledger::Sealed,
+    node::{Node, RuntimeAnswer, hex_json},
+    runtime::Version,
+};
 use codec::Decode;
 use frame_support::traits::Get;
 use jsonrpsee::types::Params;
 use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use sp_runtime::traits::{BlakeTwo256, Hash as _};
 use sp_version::RuntimeVersion;
 use std::{collections::HashMap, sync::Arc};
@@ -21,21 +26,14 @@ pub(super) fn register(module: &mut Module) -> Result<(), ChainError> {
     subscriptions(module)
 }
 
-/// Bytes as `0x…`, like [`Bytes`], for large answers: that one's own code is compiled without optimisation in a development build.
+/// A runtime's answer as `0x…`. What it looks like is made once, by the node: serde's own way through megabytes of text is long in a
+/// development build.
 #[derive(Clone)]
-struct Hex<B>(B);
+struct Written(Arc<RuntimeAnswer>);
 
-impl<B: AsRef<[u8]>> Serialize for Hex<B> {
+impl Serialize for Written {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let bytes = self.0.as_ref();
-        let mut text = vec![b'0'; 2 + 2 * bytes.len()];
-        text[1] = b'x';
-        for (pair, byte) in text[2..].chunks_exact_mut(2).zip(bytes) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
-        serializer.serialize_str(&String::from_utf8(text).map_err(serde::ser::Error::custom)?)
+        self.0.hex().serialize(serializer)
     }
 }
 
@@ -94,21 +92,22 @@ fn keys(module: &mut Module) -> Result<(), ChainError> {
 }
 
 fn runtime(module: &mut Module) -> Result<(), ChainError> {
-    module.register_blocking_method("state_call", |params, node, _| -> Answer<Hex<Arc<[u8]>>> {
+    module.register_blocking_method("state_call", |params, node, _| -> Answer<Written> {
         let mut rest = params.sequence();
         let method: String = rest.next()?;
         let arguments: Bytes = rest.next()?;
         let block = block_at(&node, next(&mut rest)?)?;
         let answer = node.call(&block, &method, &arguments)?;
-        answer.map(Hex).ok_or_else(|| errors::execution(&format!("Exported method {method} is not found")))
+        answer.map(Written).ok_or_else(|| errors::execution(&format!("Exported method {method} is not found")))
     })?;
     module.register_alias("state_callAt", "state_call")?;
-    module.register_blocking_method("state_getMetadata", |params, node, _| -> Answer<Hex<Vec<u8>>> {
+    module.register_blocking_method("state_getMetadata", |params, node, _| -> Answer<Box<RawValue>> {
         let block = block_at(&node, only_hash(&params)?)?;
-        let answer = node.call(&block, "Metadata_metadata", &[])?.unwrap_or_default();
+        let answer = node.call(&block, "Metadata_metadata", &[])?;
+        let answer = answer.ok_or_else(|| errors::execution("the runtime has no metadata"))?;
         // The runtime's answer is bytes within bytes.
-        let metadata = Vec::<u8>::decode(&mut &answer[..]).map_err(|e| errors::execution(&e.to_string()))?;
-        Ok(Hex(metadata))
+        let metadata = Vec::<u8>::decode(&mut &answer.bytes[..]).map_err(|e| errors::execution(&e.to_string()))?;
+        Ok(hex_json(&metadata))
     })?;
     module.register_method("state_getRuntimeVersion", |params, node, _| -> Answer<RuntimeVersion> {
         let block = block_at(node, only_hash(&params)?)?;

@@ -3,7 +3,11 @@
 //! `AccountNonceApi`, `TaggedTransactionQueue` and `TransactionPaymentApi` are declared here under FRAME's names rather than taken from
 //! three more crates; a client sees no difference.
 
-use super::{metadata::with_subtensor_paths, subtensor::metagraph::Metagraph, *};
+use super::{
+    metadata::with_subtensor_paths,
+    subtensor::metagraph::{Metagraph, SelectiveMetagraph},
+    *,
+};
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
 use sp_core::OpaqueMetadata;
 use sp_inherents::{CheckInherentsResult, InherentData};
@@ -48,6 +52,8 @@ sp_api::decl_runtime_apis! {
     pub trait SubnetInfoRuntimeApi {
         /// A subnet and all its neurons.
         fn get_metagraph(netuid: u16) -> Option<Metagraph<AccountId>>;
+        /// The fields of a subnet in these places of the whole, counted from 0.
+        fn get_selective_metagraph(netuid: u16, metagraph_indexes: Vec<u16>) -> Option<SelectiveMetagraph<AccountId>>;
     }
 }
 
@@ -135,6 +141,10 @@ sp_api::impl_runtime_apis! {
     impl self::SubnetInfoRuntimeApi<Block> for Runtime {
         fn get_metagraph(netuid: u16) -> Option<Metagraph<AccountId>> {
             SubtensorModule::get_metagraph(netuid)
+        }
+
+        fn get_selective_metagraph(netuid: u16, metagraph_indexes: Vec<u16>) -> Option<SelectiveMetagraph<AccountId>> {
+            SubtensorModule::get_selective_metagraph(netuid, &metagraph_indexes)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A whole subnet in one answer, as `SubnetInfoRuntimeApi_get_metagraph` gives it: subtensor's fields, in its order and types.
+//! A subnet in one answer, whole or in part, as `SubnetInfoRuntimeApi` gives it: subtensor's fields, in its order and types.
 
 use super::*;
 use codec::Compact;
@@ -34,95 +34,138 @@ pub struct FixedI128 {
     pub bits: i128,
 }
 
-/// A subnet.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
-pub struct Metagraph<AccountId: TypeInfo + codec::Codec> {
-    /// Subnet.
-    pub netuid: Compact<u16>,
-    pub name: Vec<Compact<u8>>,
-    pub symbol: Vec<Compact<u8>>,
-    pub identity: Option<SubnetIdentityV3>,
-    pub network_registered_at: Compact<u64>,
-    pub owner_hotkey: AccountId,
-    pub owner_coldkey: AccountId,
+/// Makes the two structs of the same fields, in subtensor's order: a field's place is the number by which it is asked for.
+macro_rules! metagraph {
+    ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
+        /// A subnet.
+        #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+        pub struct Metagraph<AccountId: TypeInfo + codec::Codec> {
+            /// Subnet.
+            pub netuid: Compact<u16>,
+            $($(#[$doc])* pub $field: $type,)*
+        }
+
+        /// The fields of a subnet that were asked for.
+        #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+        pub struct SelectiveMetagraph<AccountId: TypeInfo + codec::Codec> {
+            /// Subnet; 0 unless it was asked for.
+            pub netuid: Compact<u16>,
+            $($(#[$doc])* pub $field: Option<$type>,)*
+            /// Not known here.
+            pub validators: Option<Vec<Compact<u16>>>,
+            /// Not known here.
+            pub commitments: Option<Vec<(AccountId, Vec<Compact<u8>>)>>,
+        }
+
+        impl<AccountId: TypeInfo + codec::Codec> Metagraph<AccountId> {
+            /// The fields in the places `wanted`, counted from 0.
+            fn only(self, wanted: &[u16]) -> SelectiveMetagraph<AccountId> {
+                let mut place = 0;
+                let mut next_is_wanted = || {
+                    place += 1;
+                    wanted.contains(&place)
+                };
+                SelectiveMetagraph {
+                    netuid: if wanted.contains(&0) { self.netuid } else { Compact(0) },
+                    $($field: next_is_wanted().then_some(self.$field),)*
+                    validators: None,
+                    commitments: None,
+                }
+            }
+        }
+    };
+}
+
+metagraph! {
+    name: Vec<Compact<u8>>,
+    symbol: Vec<Compact<u8>>,
+    identity: Option<SubnetIdentityV3>,
+    network_registered_at: Compact<u64>,
+    owner_hotkey: AccountId,
+    owner_coldkey: AccountId,
     /// Height at which this was read.
-    pub block: Compact<u64>,
-    pub tempo: Compact<u16>,
-    pub last_step: Compact<u64>,
-    pub blocks_since_last_step: Compact<u64>,
-    pub subnet_emission: Compact<u64>,
-    pub alpha_in: Compact<u64>,
-    pub alpha_out: Compact<u64>,
-    pub tao_in: Compact<u64>,
-    pub alpha_out_emission: Compact<u64>,
-    pub alpha_in_emission: Compact<u64>,
-    pub tao_in_emission: Compact<u64>,
-    pub pending_alpha_emission: Compact<u64>,
-    pub pending_root_emission: Compact<u64>,
-    pub subnet_volume: Compact<u128>,
+    block: Compact<u64>,
+    tempo: Compact<u16>,
+    last_step: Compact<u64>,
+    blocks_since_last_step: Compact<u64>,
+    subnet_emission: Compact<u64>,
+    alpha_in: Compact<u64>,
+    alpha_out: Compact<u64>,
+    tao_in: Compact<u64>,
+    alpha_out_emission: Compact<u64>,
+    alpha_in_emission: Compact<u64>,
+    tao_in_emission: Compact<u64>,
+    pending_alpha_emission: Compact<u64>,
+    pending_root_emission: Compact<u64>,
+    subnet_volume: Compact<u128>,
     /// Price of alpha in rao; 1 here.
-    pub moving_price: FixedI128,
-    pub rho: Compact<u16>,
-    pub kappa: Compact<u16>,
-    pub min_allowed_weights: Compact<u16>,
-    pub max_weights_limit: Compact<u16>,
-    pub weights_version: Compact<u64>,
-    pub weights_rate_limit: Compact<u64>,
-    pub activity_cutoff: Compact<u16>,
-    pub max_validators: Compact<u16>,
-    pub num_uids: Compact<u16>,
-    pub max_uids: Compact<u16>,
-    pub burn: Compact<u64>,
-    pub difficulty: Compact<u64>,
-    pub registration_allowed: bool,
-    pub pow_registration_allowed: bool,
-    pub immunity_period: Compact<u16>,
-    pub min_difficulty: Compact<u64>,
-    pub max_difficulty: Compact<u64>,
-    pub min_burn: Compact<u64>,
-    pub max_burn: Compact<u64>,
-    pub adjustment_alpha: Compact<u64>,
-    pub adjustment_interval: Compact<u16>,
-    pub target_regs_per_interval: Compact<u16>,
-    pub max_regs_per_block: Compact<u16>,
-    pub serving_rate_limit: Compact<u64>,
-    pub commit_reveal_weights_enabled: bool,
-    pub commit_reveal_period: Compact<u64>,
-    pub liquid_alpha_enabled: bool,
-    pub alpha_high: Compact<u16>,
-    pub alpha_low: Compact<u16>,
-    pub bonds_moving_avg: Compact<u64>,
+    moving_price: FixedI128,
+    rho: Compact<u16>,
+    kappa: Compact<u16>,
+    min_allowed_weights: Compact<u16>,
+    max_weights_limit: Compact<u16>,
+    weights_version: Compact<u64>,
+    weights_rate_limit: Compact<u64>,
+    activity_cutoff: Compact<u16>,
+    max_validators: Compact<u16>,
+    num_uids: Compact<u16>,
+    max_uids: Compact<u16>,
+    burn: Compact<u64>,
+    difficulty: Compact<u64>,
+    registration_allowed: bool,
+    pow_registration_allowed: bool,
+    immunity_period: Compact<u16>,
+    min_difficulty: Compact<u64>,
+    max_difficulty: Compact<u64>,
+    min_burn: Compact<u64>,
+    max_burn: Compact<u64>,
+    adjustment_alpha: Compact<u64>,
+    adjustment_interval: Compact<u16>,
+    target_regs_per_interval: Compact<u16>,
+    max_regs_per_block: Compact<u16>,
+    serving_rate_limit: Compact<u64>,
+    commit_reveal_weights_enabled: bool,
+    commit_reveal_period: Compact<u64>,
+    liquid_alpha_enabled: bool,
+    alpha_high: Compact<u16>,
+    alpha_low: Compact<u16>,
+    bonds_moving_avg: Compact<u64>,
     /// Hotkey of each uid; all vectors below follow it.
-    pub hotkeys: Vec<AccountId>,
+    hotkeys: Vec<AccountId>,
     /// Its owner.
-    pub coldkeys: Vec<AccountId>,
-    pub identities: Vec<Option<ChainIdentityV2>>,
-    pub axons: Vec<AxonInfo>,
+    coldkeys: Vec<AccountId>,
+    identities: Vec<Option<ChainIdentityV2>>,
+    axons: Vec<AxonInfo>,
     /// Set weights within the activity cutoff.
-    pub active: Vec<bool>,
+    active: Vec<bool>,
     /// May set weights on others.
-    pub validator_permit: Vec<bool>,
-    pub pruning_score: Vec<Compact<u16>>,
+    validator_permit: Vec<bool>,
+    pruning_score: Vec<Compact<u16>>,
     /// Block of the last weights, or of the registration.
-    pub last_update: Vec<Compact<u64>>,
-    pub emission: Vec<Compact<u64>>,
-    pub dividends: Vec<Compact<u16>>,
-    pub incentives: Vec<Compact<u16>>,
-    pub consensus: Vec<Compact<u16>>,
-    pub trust: Vec<Compact<u16>>,
-    pub rank: Vec<Compact<u16>>,
-    pub block_at_registration: Vec<Compact<u64>>,
+    last_update: Vec<Compact<u64>>,
+    emission: Vec<Compact<u64>>,
+    dividends: Vec<Compact<u16>>,
+    incentives: Vec<Compact<u16>>,
+    consensus: Vec<Compact<u16>>,
+    trust: Vec<Compact<u16>>,
+    rank: Vec<Compact<u16>>,
+    block_at_registration: Vec<Compact<u64>>,
     /// Rao.
-    pub alpha_stake: Vec<Compact<u64>>,
+    alpha_stake: Vec<Compact<u64>>,
     /// Rao; 0 here, there is no stake on the root.
-    pub tao_stake: Vec<Compact<u64>>,
+    tao_stake: Vec<Compact<u64>>,
     /// What permits and thresholds go by, rao.
-    pub total_stake: Vec<Compact<u64>>,
-    pub tao_dividends_per_hotkey: Vec<(AccountId, Compact<u64>)>,
-    pub alpha_dividends_per_hotkey: Vec<(AccountId, Compact<u64>)>,
+    total_stake: Vec<Compact<u64>>,
+    tao_dividends_per_hotkey: Vec<(AccountId, Compact<u64>)>,
+    alpha_dividends_per_hotkey: Vec<(AccountId, Compact<u64>)>,
 }
 
 impl<T: Config> Pallet<T> {
+    /// The fields of subnet `netuid` that are asked for by their places.
+    pub fn get_selective_metagraph(netuid: u16, wanted: &[u16]) -> Option<SelectiveMetagraph<T::AccountId>> {
+        Self::get_metagraph(netuid).map(|whole| whole.only(wanted))
+    }
+
     /// Subnet `netuid` as it stands, or `None` where there is none.
     pub fn get_metagraph(netuid: u16) -> Option<Metagraph<T::AccountId>> {
         if !NetworksAdded::<T>::get(netuid) {
