@@ -192,7 +192,8 @@ fn a_local_network_is_built_and_told_where_the_text_is() {
     let run = checkout.run("localnet.sh", &["--miners", "1"], &[]);
     assert!(run.ok(), "{}", run.text());
     let corpus = checkout.path("checkout/corpus/sotu");
-    let expected = format!("in {}: up --corpus {} --miners 1\n", checkout.root.display(), corpus.display());
+    let expected =
+        format!("in {}: up --corpus {} --block-time 2000 --miners 1\n", checkout.root.display(), corpus.display());
     assert!(run.text().contains(&expected), "{}", run.text());
     assert!(run.text().contains("cargo build --locked -p bistro-localnet -p bistro-miner -p bistro-validator"));
 }

@@ -95,7 +95,7 @@ async fn included(call: &'static str, progress: &mut Progress) -> Result<(InBloc
                 continue;
             }
         };
-        outcome(call, &block).await?;
+        outcome(call, &block, is_final).await?;
         return Ok((block, is_final));
     }
     Err(lost(call, &"the node stopped reporting"))
@@ -116,10 +116,10 @@ async fn settle(
     // What cannot be told keeps the success that was seen: the call was in a block.
     while let Ok(Some(Ok(status))) = tokio::time::timeout_at(until, progress.next()).await {
         match status {
-            TransactionStatus::InFinalizedBlock(last) => return outcome(call, &last).await,
+            TransactionStatus::InFinalizedBlock(last) => return outcome(call, &last, true).await,
             TransactionStatus::InBestBlock(next) => {
                 tracing::warn!(call, block = ?next.block_hash(), "its block was replaced; it is in another");
-                outcome(call, &next).await?;
+                outcome(call, &next, false).await?;
                 block = next;
             }
             TransactionStatus::Error { .. } | TransactionStatus::Invalid { .. } | TransactionStatus::Dropped { .. } => {
@@ -139,10 +139,11 @@ async fn settle(
 }
 
 /// Success or refusal, from the events of the block.
-async fn outcome(call: &'static str, block: &InBlock) -> Result<(), ChainError> {
+async fn outcome(call: &'static str, block: &InBlock, is_final: bool) -> Result<(), ChainError> {
     match block.wait_for_success().await {
         Ok(_) => {
-            tracing::info!(call, block = ?block.block_hash(), "in a block");
+            let stage = if is_final { "in a block that is final" } else { "in a block that is not final yet" };
+            tracing::info!(call, block = ?block.block_hash(), "{stage}");
             Ok(())
         }
         Err(TransactionEventsError::ExtrinsicFailed(error)) => Err(ChainError::from_dispatch(call, &error)),
