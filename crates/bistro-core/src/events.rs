@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Block, Hash, Hotkey, Uid};
-use crate::mechanism::{Candidate, Verdict};
+use crate::mechanism::{Candidate, Change, Observation, ScoringRules, Verdict, credit};
 use crate::pages::PageId;
 use crate::skip::Skip;
 
@@ -125,4 +125,38 @@ pub struct Judged {
     pub min_loss: Option<f64>,
     /// What became of it.
     pub verdict: Verdict,
+    /// The newest master that took, or may have taken, an earlier delta of this hotkey: the newest that is known to have, or
+    /// the last one before those of which it is known who made them.
+    pub merged_by: u64,
+    /// What it improved, if it was accepted and the rules pay by improvement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+/// What an accepted delta improved, on pages that had no part in the choice of its factor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// Global pages drawn for this.
+    pub pages: Vec<PageId>,
+    /// Losses on them.
+    pub global: Change,
+    /// Losses on the verdict's local pages.
+    pub local: Change,
+}
+
+impl Judged {
+    /// What scores make of it, at the record's `block`.
+    pub fn observation(&self, rules: &ScoringRules, block: Block) -> Observation {
+        let gain = |proof: &Proof| credit::gain(rules.local_share, proof.local, proof.global);
+        Observation {
+            hotkey: self.hotkey,
+            block,
+            local: self.local_loss,
+            global: self.global_loss,
+            gain: self.proof.as_ref().map_or(0.0, gain),
+            master_seq: self.master_seq,
+            merged_by: self.merged_by,
+        }
+    }
 }

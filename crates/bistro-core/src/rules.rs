@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Hash, NetUid};
-use crate::mechanism::{AcceptanceRules, ScoringRules};
+use crate::mechanism::{AcceptanceRules, PayRules, ScoringRules};
 use crate::pages::{DatasetIndex, Window};
 use crate::protocol::Encoding;
 use crate::tokens::Packing;
@@ -19,7 +19,7 @@ const MAX_TOKENIZER_NAME: usize = 100;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mechanism {
-    /// Losses to scores.
+    /// Verdicts to scores.
     pub scoring: ScoringRules,
     /// The window of local pages.
     pub window: Window,
@@ -132,7 +132,13 @@ impl Mechanism {
             let fault = || RulesError::Bounds(name, format!("is {value}, it must lie between {low} and {high}"));
             if ok { Ok(()) } else { Err(fault()) }
         };
-        within("scoring.temperature", self.scoring.temperature, 0.0, 1e6)?;
+        match self.scoring.pay {
+            PayRules::Loss { temperature } => within("scoring.pay.loss.temperature", temperature, 0.0, 1e6)?,
+            PayRules::Improvement { half_life, proof_pages } => {
+                within("scoring.pay.improvement.half_life", half_life, 1.0, 1e7)?;
+                within("scoring.pay.improvement.proof_pages", proof_pages as f64, 1.0, 64.0)?;
+            }
+        }
         within("scoring.local_share", self.scoring.local_share, 0.0, 1.0)?;
         within("scoring.base_alpha", self.scoring.base_alpha, 0.0, 1.0)?;
         within("window.pages", self.window.pages as f64, 1.0, 10_000.0)?;
@@ -250,25 +256,36 @@ mod tests {
         assert_eq!((m.evaluation.local_pages, m.evaluation.global_pages, m.miner.pages_per_epoch), (1, 1, 1));
         assert_eq!(m.acceptance, AcceptanceRules::Readme { threshold_factor: 0.999 });
         assert_eq!(m.miner.on_new_master, OnNewMaster::Reset);
-        assert_eq!(m.scoring.temperature.to_bits(), 5.0_f64.to_bits());
+        assert_eq!(m.scoring.pay, PayRules::Loss { temperature: 5.0 });
     }
 
     #[test]
     fn a_document_survives_its_bytes_and_names_its_differences() {
         let (ours, mut theirs) = (rules("recommended"), rules("recommended"));
         assert_eq!(Rules::from_json(&ours.to_json()).unwrap(), ours);
-        theirs.mechanism.scoring.temperature = 7.0;
+        theirs.mechanism.scoring.local_share = 0.75;
         theirs.sequence_length = 512;
         let lines = ours.differences(&theirs);
-        assert_eq!(lines, ["mechanism.scoring.temperature: 5.0 → 7.0", "sequence_length: 256 → 512"]);
+        assert_eq!(lines, ["mechanism.scoring.local_share: 0.5 → 0.75", "sequence_length: 256 → 512"]);
         assert_ne!(ours.digest(), theirs.digest());
     }
 
     #[test]
     fn numbers_out_of_bounds_are_refused_by_name() {
         type Damage = fn(&mut Rules);
-        let damages: [(&str, Damage); 8] = [
-            ("scoring.temperature", |r| r.mechanism.scoring.temperature = f64::NAN),
+        let damages: [(&str, Damage); 11] = [
+            ("scoring.pay.loss.temperature", |r| {
+                r.mechanism.scoring.pay = PayRules::Loss { temperature: f64::NAN };
+            }),
+            ("scoring.pay.improvement.half_life", |r| {
+                r.mechanism.scoring.pay = PayRules::Improvement { half_life: 0.0, proof_pages: 1 };
+            }),
+            ("scoring.pay.improvement.half_life", |r| {
+                r.mechanism.scoring.pay = PayRules::Improvement { half_life: f64::NAN, proof_pages: 1 };
+            }),
+            ("scoring.pay.improvement.proof_pages", |r| {
+                r.mechanism.scoring.pay = PayRules::Improvement { half_life: 9.0, proof_pages: 0 };
+            }),
             ("window.pages", |r| r.mechanism.window.pages = u64::MAX),
             ("evaluation.global_pages", |r| r.mechanism.evaluation.global_pages = 0),
             ("sequence_length", |r| r.sequence_length = 1),

@@ -208,7 +208,7 @@ async fn poison_never_reaches_the_master() {
     assert!(world.weights(&key(1)).is_empty());
 }
 
-/// A good delta, then poison: with `on_fault = "forget"` the weight is gone.
+/// Good deltas, then poison: with `on_fault = "forget"` the weight is gone.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn poison_after_honest_work_costs_the_score() {
     let dir = tempfile::tempdir().unwrap();
@@ -216,12 +216,13 @@ async fn poison_after_honest_work_costs_the_score() {
     let (rules, stop) = (rules("recommended"), CancellationToken::new());
     let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
     let traitor = world.parts(key(2), dir.path());
-    commit_bucket(&traitor).await;
     let honest = start_miner(world.parts(key(3), dir.path()), 3, &stop);
-    blocks(5).await;
-    upload(&traitor, 1, &constant(0.01), world.block(), |_| {}).await;
-    blocks(20).await;
+    let turns = CancellationToken::new();
+    let still_honest = start_miner(traitor.clone(), 2, &turns);
+    blocks(25).await;
     assert!(world.weights(&key(1)).iter().any(|(uid, _)| uid.0 == 1));
+    turns.cancel();
+    still_honest.await.unwrap().unwrap();
     upload(&traitor, 1, &constant(f32::NAN), world.block(), |_| {}).await;
     blocks(20).await;
     let weights = world.weights(&key(1));

@@ -17,6 +17,9 @@ pub const BLOCK_TIME: Duration = Duration::from_secs(12);
 /// Blocks between two submissions of weights.
 const RATE_LIMIT: u64 = 10;
 
+/// Blocks after which a write is final.
+const FINALITY: u32 = 2;
+
 /// Blocks of an epoch, at whose end weights earn.
 const TEMPO: u64 = 10;
 
@@ -31,13 +34,25 @@ pub struct Submission {
     pub weights: Vec<(Hotkey, u16)>,
 }
 
+impl Submission {
+    /// Share of each hotkey; they sum to 1.
+    pub fn shares(&self) -> Vec<(Hotkey, f64)> {
+        let sum: u64 = self.weights.iter().map(|(_, weight)| u64::from(*weight)).sum();
+        self.weights.iter().map(|(hotkey, weight)| (*hotkey, f64::from(*weight) / sum.max(1) as f64)).collect()
+    }
+}
+
 #[derive(Default)]
 struct State {
     neurons: Vec<(Hotkey, u64)>,
-    commitments: BTreeMap<Hotkey, String>,
+    /// What is committed, and since which block.
+    commitments: BTreeMap<Hotkey, (Block, String)>,
     submissions: Vec<Submission>,
     earned: BTreeMap<Hotkey, f64>,
+    dividends: BTreeMap<Hotkey, f64>,
     paid_until: u64,
+    /// Blocks after which weights that were set are seen and count.
+    reveal: u64,
 }
 
 /// The chain that all programs of a simulation share. Blocks follow from virtual time.
@@ -48,9 +63,10 @@ pub struct SimChain {
 }
 
 impl SimChain {
-    /// A subnet of these hotkeys with their stakes, in uid order; whoever has any may set weights.
-    pub fn new(neurons: Vec<(Hotkey, u64)>) -> Self {
-        let state = State { neurons, ..State::default() };
+    /// A subnet of these hotkeys with their stakes, in uid order; whoever has any may set weights. Weights are seen, and count,
+    /// `reveal` blocks after they were set: more than 0 is commit-reveal.
+    pub fn new(neurons: Vec<(Hotkey, u64)>, reveal: u64) -> Self {
+        let state = State { neurons, reveal, ..State::default() };
         Self { state: Arc::new(Mutex::new(state)), begin: tokio::time::Instant::now() }
     }
 
@@ -94,9 +110,33 @@ impl SimChain {
         self.lock().submissions.clone()
     }
 
-    /// What each hotkey earned so far: at the end of each epoch one unit is shared by the newest weights of all validators,
-    /// each counting by its stake.
+    /// What each hotkey earned so far as a miner: at the end of each epoch one unit is shared by the newest weights of all
+    /// validators, each counting by its stake.
     pub fn earned(&self) -> BTreeMap<Hotkey, f64> {
+        self.paid().earned.clone()
+    }
+
+    /// What each hotkey earned so far as a validator: at the end of each epoch one unit is shared by stake times agreement,
+    /// which is the part of the own weights that does not lie above the stake-weighted median, as in Yuma consensus. Bonds,
+    /// by which that pays whoever was first to be right, are left out: this is what copying earns at most.
+    pub fn dividends(&self) -> BTreeMap<Hotkey, f64> {
+        self.paid().dividends.clone()
+    }
+
+    /// Another branch wins: what was written in the last blocks and is not final is gone, as if it had never been.
+    pub fn reorganise(&self) {
+        let block = self.block();
+        let mut state = self.lock();
+        state.submissions.retain(|s| block.since(s.block) >= FINALITY.into());
+        state.commitments.retain(|_, (since, _)| block.since(*since) >= FINALITY.into());
+    }
+
+    /// The newest weights of each validator that are seen at `block`, with its stake.
+    pub fn votes(&self, block: Block) -> Vec<(u64, Submission)> {
+        self.lock().votes(block)
+    }
+
+    fn paid(&self) -> MutexGuard<'_, State> {
         let block = self.block().0;
         let mut state = self.lock();
         while state.paid_until + TEMPO <= block {
@@ -104,7 +144,7 @@ impl SimChain {
             let until = Block(state.paid_until);
             state.pay(until);
         }
-        state.earned.clone()
+        state
     }
 
     // Whole after every statement, so a panic elsewhere has not broken it.
@@ -118,21 +158,49 @@ impl State {
         self.submissions.iter().rev().find(|s| s.validator == *hotkey).map(|s| s.block)
     }
 
-    fn pay(&mut self, until: Block) {
+    fn votes(&self, until: Block) -> Vec<(u64, Submission)> {
+        let seen = |s: &&Submission| s.block.0 + self.reveal <= until.0;
         let newest = |validator: &Hotkey| {
-            self.submissions.iter().rev().find(|s| s.validator == *validator && s.block <= until).cloned()
+            self.submissions.iter().rev().filter(seen).find(|s| s.validator == *validator).cloned()
         };
-        let votes: Vec<(u64, Submission)> =
-            self.neurons.iter().filter_map(|(hotkey, stake)| Some((*stake, newest(hotkey)?))).collect();
+        self.neurons.iter().filter_map(|(hotkey, stake)| Some((*stake, newest(hotkey)?))).collect()
+    }
+
+    fn pay(&mut self, until: Block) {
+        let votes = self.votes(until);
         let stake: u64 = votes.iter().map(|(stake, _)| stake).sum();
-        for (own, vote) in votes {
-            let sum: u64 = vote.weights.iter().map(|(_, weight)| u64::from(*weight)).sum();
-            for (hotkey, weight) in vote.weights {
-                let share = own as f64 / stake as f64 * f64::from(weight) / sum.max(1) as f64;
-                *self.earned.entry(hotkey).or_default() += share;
+        let mut shares: BTreeMap<Hotkey, Vec<(u64, f64)>> = BTreeMap::new();
+        for (own, vote) in &votes {
+            for (hotkey, share) in vote.shares() {
+                *self.earned.entry(hotkey).or_default() += *own as f64 / stake as f64 * share;
+                shares.entry(hotkey).or_default().push((*own, share));
             }
         }
+        let medians: BTreeMap<Hotkey, f64> =
+            shares.into_iter().map(|(hotkey, shares)| (hotkey, median(shares, stake))).collect();
+        let agreement = |vote: &Submission| -> f64 {
+            vote.shares().iter().map(|(hotkey, share)| share.min(medians.get(hotkey).copied().unwrap_or(0.0))).sum()
+        };
+        let agreed: Vec<(Hotkey, f64)> =
+            votes.iter().map(|(own, vote)| (vote.validator, *own as f64 * agreement(vote))).collect();
+        let sum: f64 = agreed.iter().map(|(_, part)| part).sum();
+        for (validator, part) in agreed.into_iter().filter(|_| sum > 0.0) {
+            *self.dividends.entry(validator).or_default() += part / sum;
+        }
     }
+}
+
+/// The largest share on which validators with at least half of all stake agree; those that gave none gave 0.
+fn median(mut shares: Vec<(u64, f64)>, stake: u64) -> f64 {
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let mut sum = 0;
+    for (own, share) in shares {
+        sum += own;
+        if 2 * sum >= stake {
+            return share;
+        }
+    }
+    0.0
 }
 
 struct OneChain {
@@ -167,27 +235,46 @@ impl Chain for OneChain {
 
     async fn commitment(&self, hotkey: &Hotkey) -> Result<Option<String>, PortError> {
         travel().await;
-        Ok(self.chain.lock().commitments.get(hotkey).cloned())
+        Ok(self.chain.lock().commitments.get(hotkey).map(|(_, text)| text.clone()))
     }
 
     async fn commit(&self, text: &str) -> Result<(), PortError> {
         travel().await;
-        self.chain.lock().commitments.insert(self.me, text.to_owned());
-        Ok(())
+        let written = (self.chain.block(), text.to_owned());
+        let there = |state: &State| state.commitments.get(&self.me).is_some_and(|(_, now)| *now == written.1);
+        if there(&self.chain.lock()) {
+            return Ok(());
+        }
+        self.chain.lock().commitments.insert(self.me, written.clone());
+        self.final_if(|state| there(state)).await
     }
 
     async fn set_weights(&self, weights: &[(Uid, u16)]) -> Result<(), PortError> {
         travel().await;
         let block = self.chain.block();
-        let mut state = self.chain.lock();
-        if state.last_update(&self.me).is_some_and(|last| block.since(last) < RATE_LIMIT) {
-            let name = "SettingWeightsTooFast".to_owned();
-            return Err(PortError { message: name.clone(), name, retry: Retry::After(RATE_LIMIT) });
+        {
+            let mut state = self.chain.lock();
+            if state.last_update(&self.me).is_some_and(|last| block.since(last) < RATE_LIMIT) {
+                let name = "SettingWeightsTooFast".to_owned();
+                return Err(PortError { message: name.clone(), name, retry: Retry::After(RATE_LIMIT) });
+            }
+            let owner = |(uid, weight): &(Uid, u16)| Some((state.neurons.get(usize::from(uid.0))?.0, *weight));
+            let weights = weights.iter().filter_map(owner).collect();
+            state.submissions.push(Submission { block, validator: self.me, weights });
         }
-        let owner = |(uid, weight): &(Uid, u16)| Some((state.neurons.get(usize::from(uid.0))?.0, *weight));
-        let weights = weights.iter().filter_map(owner).collect();
-        state.submissions.push(Submission { block, validator: self.me, weights });
-        Ok(())
+        self.final_if(|state| state.last_update(&self.me).is_some_and(|last| last >= block)).await
+    }
+}
+
+impl OneChain {
+    /// Waits until a write is final, as the real client does, and tells if another branch won meanwhile.
+    async fn final_if(&self, there: impl Fn(&State) -> bool) -> Result<(), PortError> {
+        tokio::time::sleep(BLOCK_TIME * FINALITY).await;
+        if there(&self.chain.lock()) {
+            return Ok(());
+        }
+        let message = "the block with this call was taken back".to_owned();
+        Err(PortError { name: "TakenBack".into(), message, retry: Retry::Soon })
     }
 }
 
@@ -225,5 +312,64 @@ impl Clock for VirtualClock {
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vote(validator: u8, block: u64, weights: &[(u8, u16)]) -> Submission {
+        let weights = weights.iter().map(|(n, weight)| (Hotkey([*n; 32]), *weight)).collect();
+        Submission { block: Block(block), validator: Hotkey([validator; 32]), weights }
+    }
+
+    fn state(submissions: Vec<Submission>, reveal: u64) -> State {
+        let neurons = (0..6).map(|n| (Hotkey([n; 32]), [600, 400, 0, 0, 0, 0][n as usize])).collect();
+        State { neurons, submissions, reveal, ..State::default() }
+    }
+
+    #[test]
+    fn an_epoch_is_shared_by_stake_and_weights() {
+        let mut state = state(vec![vote(0, 1, &[(2, 10), (3, 30)]), vote(1, 1, &[(3, 5)])], 0);
+        state.pay(Block(10));
+        let of = |n: u8| state.earned[&Hotkey([n; 32])];
+        assert!((of(2) - 0.15).abs() < 1e-12 && (of(3) - 0.85).abs() < 1e-12);
+    }
+
+    #[test]
+    fn agreement_with_the_median_is_what_validators_are_paid_by() {
+        // The one with 600 of 1000 decides the median: (2: ½, 3: ½); the other agrees in half of its weights.
+        let mut state = state(vec![vote(0, 1, &[(2, 1), (3, 1)]), vote(1, 1, &[(3, 1), (4, 1)])], 0);
+        state.pay(Block(10));
+        let of = |n: u8| state.dividends[&Hotkey([n; 32])];
+        assert!(
+            (of(0) - 600.0 / 800.0).abs() < 1e-12 && (of(1) - 200.0 / 800.0).abs() < 1e-12,
+            "{:?}",
+            state.dividends
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reorganisation_takes_back_what_is_not_final_and_the_writer_is_told() {
+        let (one, two) = (Hotkey([1; 32]), Hotkey([2; 32]));
+        let chain = SimChain::new(vec![(one, 9), (two, 0)], 0);
+        chain.of(one).commit("kept").await.unwrap();
+        chain.of(one).set_weights(&[(Uid(1), 7)]).await.unwrap();
+        let writer = chain.of(two);
+        let write = tokio::spawn(async move { writer.commit("lost").await });
+        tokio::time::sleep(BLOCK_TIME).await;
+        chain.reorganise();
+        assert_eq!(write.await.unwrap().unwrap_err().name, "TakenBack");
+        assert_eq!(chain.of(two).commitment(&two).await.unwrap(), None);
+        assert_eq!(chain.of(two).commitment(&one).await.unwrap().as_deref(), Some("kept"));
+        assert_eq!(chain.submissions().len(), 1);
+    }
+
+    #[test]
+    fn committed_weights_are_neither_seen_nor_counted_before_they_are_revealed() {
+        let state = state(vec![vote(0, 5, &[(2, 1)])], 10);
+        assert!(state.votes(Block(14)).is_empty());
+        assert_eq!(state.votes(Block(15)).len(), 1);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! - the newest published master can be rebuilt from what is public, and no master is ever lost (P2, P3);
 //! - no manifest is without its object (P5);
-//! - no weight goes to a hotkey that its validator had not judged by then (P4);
+//! - no weight goes to a hotkey that its validator had not judged by then (P4), nor, where pay is by improvement, to one of
+//!   which it had seen no improvement;
 //! - every verdict follows from the numbers in the log (P7);
 //! - honest programs end only when they are told to.
 
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bistro_core::events::{Event, Record};
 use bistro_core::ids::{Hash, Hotkey};
-use bistro_core::mechanism::Acceptance;
+use bistro_core::mechanism::{Acceptance, PayRules};
 use bistro_core::params::ModelSpec;
 use bistro_core::ports::Learner as _;
 use bistro_core::protocol::{DeltaManifest, Folder, Signed};
@@ -42,17 +43,17 @@ impl Watch {
             }
             *highest = seq;
         }
-        // A withheld object is what that kind does; everybody else's must be there.
-        for (hotkey, kind) in world.miners.iter().filter(|(_, kind)| *kind != Kind::Withheld && *kind != Kind::Impostor)
-        {
+        // A withheld object is what some kinds do, and a replayed manifest may name one that was removed since; everybody
+        // else's must be there.
+        let lies = |kind: Kind| matches!(kind, Kind::Withheld | Kind::Impostor | Kind::Replay);
+        for (hotkey, kind) in world.miners.iter().filter(|(_, kind)| !lies(*kind)) {
             let parts = world.parts(*hotkey, false);
             let (bucket, folder) = (parts.own.address().name, Folder::new(NETUID, hotkey));
             let Some(json) = world.buckets.peek(&bucket, &folder.latest()) else { continue };
             let any = |_: &_, _: &[u8], _: &_| true;
             let Ok(signed) = Signed::<DeltaManifest>::from_json(&json, any) else { continue };
             let key = folder.delta(signed.statement.block, &signed.statement.object);
-            // A replayed manifest may name an object that its owner removed since.
-            if world.buckets.peek(&bucket, &key).is_none() && *kind != Kind::Replay {
+            if world.buckets.peek(&bucket, &key).is_none() {
                 self.broken.push(format!("P5: `{key}` of a {} miner is not there", kind.name()));
             }
         }
@@ -81,17 +82,17 @@ impl Watch {
         }
     }
 
-    /// Every weight is for a hotkey that its validator had judged.
+    /// Every weight is for a hotkey that its validator had judged, or of which it had seen an improvement.
     fn weights(&mut self, world: &World, logs: &BTreeMap<Hotkey, Vec<Record>>) {
         for submission in world.chain.submissions() {
             let Some(records) = logs.get(&submission.validator) else { continue };
             let judged: BTreeSet<Hotkey> =
-                records.iter().filter(|r| r.block <= submission.block).filter_map(judged).collect();
+                records.iter().filter(|r| r.block <= submission.block).filter_map(|r| paid_for(world, r)).collect();
             for (hotkey, _) in
                 submission.weights.iter().filter(|(hotkey, weight)| *weight > 0 && !judged.contains(hotkey))
             {
                 let block = submission.block;
-                self.broken.push(format!("P4: weight for {hotkey} at block {block}, who was never judged"));
+                self.broken.push(format!("P4: weight for {hotkey} at block {block}, who had done nothing for it"));
             }
         }
     }
@@ -119,14 +120,18 @@ pub(crate) fn digest(world: &World) -> Hash {
     Hash::of(&all)
 }
 
-fn judged(record: &Record) -> Option<Hotkey> {
-    match &record.event {
-        Event::Judged(judged) => Some(judged.hotkey),
-        _ => None,
-    }
+/// Whose weights this record can be a reason for.
+fn paid_for(world: &World, record: &Record) -> Option<Hotkey> {
+    let Event::Judged(judged) = &record.event else { return None };
+    let scoring = &world.rules.mechanism.scoring;
+    let paid = match scoring.pay {
+        PayRules::Loss { .. } => true,
+        PayRules::Improvement { .. } => judged.observation(scoring, record.block).gain > 0.0,
+    };
+    paid.then_some(judged.hotkey)
 }
 
-fn records(world: &World, hotkey: &Hotkey) -> Vec<Record> {
+pub(crate) fn records(world: &World, hotkey: &Hotkey) -> Vec<Record> {
     let path = world.parts(*hotkey, false).data_dir.join("events.jsonl");
     log::read(&path).map(|(records, _)| records).unwrap_or_default()
 }

@@ -16,8 +16,9 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{BLOCK_TIME, FakeIdentity, NETUID, SimChain, VirtualClock};
+use crate::course::Course;
 use crate::faults::{Faults, Faulty};
-use crate::kinds::{self, Kind};
+use crate::kinds::{self, Kind, Mining};
 use crate::scenario::Scenario;
 use crate::toy::{self, ToyBuild};
 use crate::{promises, toy::yardstick};
@@ -41,6 +42,8 @@ pub struct Outcome {
     pub masters: u64,
     /// Every neuron, in uid order.
     pub neurons: Vec<Earner>,
+    /// How it went, block by block.
+    pub course: Course,
     /// Programs that ended and were started again, killed ones not counted.
     pub restarts: u64,
     /// Digest of all event logs: equal for equal runs.
@@ -52,12 +55,16 @@ pub struct Outcome {
 /// One neuron.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Earner {
-    /// `validator`, or the miner's kind.
+    /// `validator`, `weight_copier`, or the miner's kind.
     pub kind: String,
-    /// Epochs' units that it earned.
+    /// Epochs' units that it earned as a miner.
     pub earned: f64,
+    /// Epochs' units that it earned as a validator.
+    pub dividends: f64,
     /// Deltas that were accepted.
     pub accepted: u64,
+    /// What validators made of its deltas: `accepted`, `rejected`, or the reason of a skip, and how often.
+    pub verdicts: BTreeMap<String, u64>,
 }
 
 /// All that the programs of one simulation share.
@@ -66,6 +73,7 @@ pub(crate) struct World {
     pub(crate) buckets: FakeBuckets,
     pub(crate) rules: Rules,
     pub(crate) validators: Vec<Hotkey>,
+    pub(crate) weight_copiers: Vec<Hotkey>,
     pub(crate) miners: Vec<(Hotkey, Kind)>,
     pub(crate) dir: PathBuf,
     faults: Faults,
@@ -89,16 +97,17 @@ async fn simulate(scenario: &Scenario, seed: u64, dir: &Path) -> Result<Outcome>
         bytes[..8].copy_from_slice(&(n as u64 + 1).to_le_bytes());
         Hotkey(bytes)
     };
-    let validators: Vec<Hotkey> = (0..scenario.validators.len()).map(key).collect();
-    let miners: Vec<(Hotkey, Kind)> =
-        scenario.miners.iter().enumerate().map(|(i, kind)| (key(validators.len() + i), *kind)).collect();
-    let stakes = validators.iter().copied().zip(scenario.validators.iter().copied());
+    let hotkeys: Vec<Hotkey> = (0..scenario.neurons()).map(key).collect();
+    let (validators, others) = hotkeys.split_at(scenario.validators.len());
+    let (copiers, miners) = others.split_at(scenario.weight_copiers.len());
+    let stakes = scenario.validators.iter().chain(&scenario.weight_copiers).copied().chain(std::iter::repeat(0));
     let world = Arc::new(World {
-        chain: SimChain::new(stakes.chain(miners.iter().map(|(hotkey, _)| (*hotkey, 0))).collect()),
+        chain: SimChain::new(hotkeys.iter().copied().zip(stakes).collect(), scenario.commit_reveal),
         buckets: FakeBuckets::new(),
         rules: toy::rules(NETUID, mechanism),
-        validators,
-        miners,
+        validators: validators.to_vec(),
+        weight_copiers: copiers.to_vec(),
+        miners: miners.iter().copied().zip(scenario.miners.iter().copied()).collect(),
         dir: dir.to_owned(),
         faults: Faults::new(seed, scenario.faults),
         page_time: Duration::from_secs_f64(scenario.page_seconds),
@@ -107,7 +116,7 @@ async fn simulate(scenario: &Scenario, seed: u64, dir: &Path) -> Result<Outcome>
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
     let duration = BLOCK_TIME * u32::try_from(scenario.blocks)?;
     let mut lives = Vec::new();
-    for uid in 0..world.validators.len() + world.miners.len() {
+    for uid in 0..scenario.neurons() {
         let mut kills: Vec<Duration> =
             (0..scenario.kills).map(|_| duration.mul_f64(rng.random_range(0.05..0.9))).collect();
         kills.sort();
@@ -115,9 +124,15 @@ async fn simulate(scenario: &Scenario, seed: u64, dir: &Path) -> Result<Outcome>
         lives.push(tokio::task::spawn_local(life.live(kills)));
     }
     let mut watch = promises::Watch::default();
-    for _ in 0..scenario.blocks {
+    let mut course = Course::default();
+    let reorganised: Vec<u64> = (0..scenario.reorganisations).map(|_| rng.random_range(0..scenario.blocks)).collect();
+    for block in 0..scenario.blocks {
         tokio::time::sleep(BLOCK_TIME).await;
+        if reorganised.contains(&block) {
+            world.chain.reorganise();
+        }
         watch.look(&world).await;
+        course.look(&world, scenario.blocks);
     }
     stop.cancel();
     let mut restarts = 0;
@@ -131,24 +146,31 @@ async fn simulate(scenario: &Scenario, seed: u64, dir: &Path) -> Result<Outcome>
             Err(_) => watch.broken.push(format!("uid {uid} did not end within {} s", FAREWELL.as_secs())),
         }
     }
-    outcome(&world, seed, restarts, watch).await
+    outcome(&world, seed, restarts, watch, course).await
 }
 
-async fn outcome(world: &World, seed: u64, restarts: u64, mut watch: promises::Watch) -> Result<Outcome> {
+async fn outcome(
+    world: &World,
+    seed: u64,
+    restarts: u64,
+    mut watch: promises::Watch,
+    mut course: Course,
+) -> Result<Outcome> {
     let lineage = watch.settle(world).await;
-    let earned = world.chain.earned();
+    let (earned, dividends) = (world.chain.earned(), world.chain.dividends());
+    let verdicts = course.read(world);
     let mut accepted: BTreeMap<Hotkey, u64> = BTreeMap::new();
     for step in lineage.iter().flat_map(|lineage| &lineage.steps) {
         *accepted.entry(step.hotkey).or_default() += 1;
     }
-    let kinds = world.validators.iter().map(|hotkey| (*hotkey, "validator".to_owned()));
-    let kinds = kinds.chain(world.miners.iter().map(|(hotkey, kind)| (*hotkey, kind.name())));
-    let neurons = kinds.map(|(hotkey, kind)| Earner {
+    let neurons = world.neurons().map(|(hotkey, kind)| Earner {
         kind,
         earned: earned.get(&hotkey).copied().unwrap_or_default(),
+        dividends: dividends.get(&hotkey).copied().unwrap_or_default(),
         accepted: accepted.get(&hotkey).copied().unwrap_or_default(),
+        verdicts: verdicts.get(&hotkey).cloned().unwrap_or_default(),
     });
-    let first = bistro_node::Build::learner(&ToyBuild { page_time: Duration::ZERO }, &world.rules)?.params()?;
+    let first = bistro_node::Build::learner(&world.build(false), &world.rules)?.params()?;
     let last = lineage.as_ref().map_or(&first, |lineage| &lineage.master.params);
     Ok(Outcome {
         seed,
@@ -156,6 +178,7 @@ async fn outcome(world: &World, seed: u64, restarts: u64, mut watch: promises::W
         loss_end: yardstick(last, &world.rules).await,
         masters: lineage.as_ref().map_or(0, |lineage| lineage.master.seq),
         neurons: neurons.collect(),
+        course,
         restarts,
         digest: promises::digest(world),
         broken: watch.broken,
@@ -185,6 +208,28 @@ impl World {
             public: Arc::new(Faulty { inner: plain.public, faults }),
             ..plain
         }
+    }
+
+    /// All hotkeys in uid order, with what they are.
+    pub(crate) fn neurons(&self) -> impl Iterator<Item = (Hotkey, String)> + '_ {
+        let validators = self.validators.iter().map(|hotkey| (*hotkey, "validator".to_owned()));
+        let copiers = self.weight_copiers.iter().map(|hotkey| (*hotkey, "weight_copier".to_owned()));
+        validators.chain(copiers).chain(self.miners.iter().map(|(hotkey, kind)| (*hotkey, kind.name())))
+    }
+
+    /// The hotkeys whose uploads `hotkey` makes: with sybils all of them are the first one's.
+    fn group(&self, hotkey: Hotkey, kind: Kind) -> Vec<Hotkey> {
+        if kind != Kind::Sybil {
+            return vec![hotkey];
+        }
+        let all = self.miners.iter().filter(|(_, other)| *other == kind).map(|(hotkey, _)| *hotkey);
+        let all: Vec<Hotkey> = all.collect();
+        if all.first() == Some(&hotkey) { all } else { Vec::new() }
+    }
+
+    fn build(&self, faulty: bool) -> ToyBuild {
+        let faults = if faulty { self.faults.clone() } else { Faults::none() };
+        ToyBuild { page_time: self.page_time, faults }
     }
 
     /// Somebody who takes no part, and meets no faults.
@@ -250,17 +295,22 @@ impl Life {
     }
 
     async fn program(&self, life: u64, stop: CancellationToken) -> Result<(), NodeError> {
-        let (world, page_time) = (&self.world, self.world.page_time);
+        let (world, build) = (&self.world, self.world.build(true));
         let seed = self.seed.wrapping_add(life);
         if let Some(hotkey) = world.validators.get(self.uid) {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&seed.to_le_bytes());
             let options = validator::Options { rules: world.rules.clone(), seed: bytes, version: "simulation".into() };
-            return validator::run(world.parts(*hotkey, true), &ToyBuild { page_time }, options, stop)
-                .await
-                .map(|_| ());
+            return validator::run(world.parts(*hotkey, true), &build, options, stop).await.map(|_| ());
         }
-        let (hotkey, kind) = world.miners[self.uid - world.validators.len()];
-        kinds::run(kind, world.parts(hotkey, true), page_time, seed, stop).await
+        let other = self.uid - world.validators.len();
+        if let Some(hotkey) = world.weight_copiers.get(other) {
+            let parts = world.parts(*hotkey, true);
+            let copying = kinds::copy_weights(&parts, &world.chain);
+            return tokio::select! { biased; () = stop.cancelled() => Ok(()), outcome = copying => outcome };
+        }
+        let (hotkey, kind) = world.miners[other - world.weight_copiers.len()];
+        let group = world.group(hotkey, kind).into_iter().map(|hotkey| world.parts(hotkey, true)).collect();
+        Mining { kind, parts: world.parts(hotkey, true), group, build, seed }.run(stop).await
     }
 }

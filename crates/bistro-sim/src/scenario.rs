@@ -20,8 +20,14 @@ pub struct Scenario {
     pub faults: f64,
     /// How often each program is killed without warning, and started again.
     pub kills: usize,
+    /// How often another branch of the chain wins, and what is not final is gone.
+    pub reorganisations: usize,
     /// Stake of each validator.
     pub validators: Vec<u64>,
+    /// Stake of each validator that copies the others' weights.
+    pub weight_copiers: Vec<u64>,
+    /// Blocks after which weights are revealed, and count; 0 for weights that all see at once.
+    pub commit_reveal: u64,
     /// Kind of each miner.
     pub miners: Vec<Kind>,
     /// Seconds for all computing with one page.
@@ -36,7 +42,10 @@ impl Default for Scenario {
             blocks: 80,
             faults: 0.1,
             kills: 2,
+            reorganisations: 4,
             validators: vec![1000, 400],
+            weight_copiers: Vec::new(),
+            commit_reveal: 0,
             miners: vec![Kind::Honest, Kind::Honest, Kind::NotANumber, Kind::Copy, Kind::Replay, Kind::Withheld],
             page_seconds: 3.0,
         }
@@ -44,6 +53,11 @@ impl Default for Scenario {
 }
 
 impl Scenario {
+    /// The default without faults, kills and reorganisations.
+    pub fn calm() -> Self {
+        Self { faults: 0.0, kills: 0, reorganisations: 0, ..Self::default() }
+    }
+
     /// Reads a scenario from a TOML file; what it leaves out is the default's.
     pub fn from_toml(text: &str) -> Result<Self> {
         let scenario: Self = toml::from_str(text)?;
@@ -51,8 +65,16 @@ impl Scenario {
         ensure!((1..=100_000).contains(&scenario.blocks), "blocks is {}, it must lie in 1..=100000", scenario.blocks);
         ensure!(scenario.page_seconds > 0.0, "page_seconds must be above 0, or time stands still");
         ensure!(!scenario.validators.is_empty(), "a run needs a validator");
-        ensure!(scenario.validators.len() + scenario.miners.len() <= 200, "at most 200 neurons");
+        ensure!(scenario.neurons() <= 200, "at most 200 neurons");
+        let most = scenario.validators.iter().max().copied().unwrap_or_default();
+        let copies = scenario.weight_copiers.iter().all(|stake| (1..most).contains(stake));
+        ensure!(copies, "a weight copier's stake must lie in 1..{most}: the validator with the most leads");
         Ok(scenario)
+    }
+
+    /// All who hold a uid: validators, weight copiers, miners, in this order.
+    pub fn neurons(&self) -> usize {
+        self.validators.len() + self.weight_copiers.len() + self.miners.len()
     }
 
     /// The mechanism that [`Self::rules`] names.
@@ -74,7 +96,8 @@ mod tests {
     fn a_scenario_file_is_checked() {
         let scenario = Scenario::from_toml("blocks = 9\nminers = [\"honest\", \"noisy_copy\"]").unwrap();
         assert_eq!((scenario.blocks, scenario.miners.len(), scenario.faults), (9, 2, 0.1));
-        for bad in ["faults = 1.0", "blocks = 0", "miners = [\"angel\"]", "page_seconds = 0.0", "speed = 1"] {
+        let bad = ["faults = 1.0", "blocks = 0", "miners = [\"angel\"]", "page_seconds = 0.0", "speed = 1"];
+        for bad in bad.into_iter().chain(["weight_copiers = [1000]", "weight_copiers = [0]", "validators = []"]) {
             assert!(Scenario::from_toml(bad).is_err(), "{bad}");
         }
     }

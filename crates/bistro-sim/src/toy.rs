@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::faults::{Faults, Faulty};
 use async_trait::async_trait;
 use bistro_core::ids::NetUid;
 use bistro_core::pages::{Config, DatasetIndex, PageId};
@@ -222,15 +223,19 @@ impl Learner for ToyLearner {
 }
 
 /// Builds both.
+#[derive(Clone)]
 pub struct ToyBuild {
     /// How long a page takes to come, and all computing with it.
     pub page_time: Duration,
+    /// What happens to pages on the way.
+    pub faults: Faults,
 }
 
 impl Build for ToyBuild {
     fn pages(&self, rules: &Rules) -> Result<Arc<dyn Pages>, PortError> {
         let (index, page_time) = (rules.dataset.clone(), self.page_time);
-        Ok(Arc::new(ToyPages { index, language: language(), page_time }))
+        let inner: Arc<dyn Pages> = Arc::new(ToyPages { index, language: language(), page_time });
+        Ok(Arc::new(Faulty { inner, faults: self.faults.clone() }))
     }
 
     fn learner(&self, _: &Rules) -> Result<Box<dyn Learner>, PortError> {
@@ -240,7 +245,7 @@ impl Build for ToyBuild {
 
 /// The mean loss of `params` on the same 40 pages, whoever asks.
 pub async fn yardstick(params: &Params, rules: &Rules) -> f64 {
-    let build = ToyBuild { page_time: Duration::ZERO };
+    let build = ToyBuild { page_time: Duration::ZERO, faults: Faults::none() };
     let (Ok(pages), mut learner) = (build.pages(rules), ToyLearner::default()) else { return f64::NAN };
     let mut sum = 0.0;
     for row in 0..40 {

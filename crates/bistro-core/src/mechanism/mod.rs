@@ -1,13 +1,15 @@
 //! Who is paid, and which delta is kept. Pure: block numbers, losses and random draws come in as arguments.
 //!
 //! - [`moving_average`]: the average that forgets by blocks, not by samples.
-//! - [`scores`]: both averages of each hotkey.
-//! - [`weights`]: softmax over those observed, and the chain's 16-bit scale.
+//! - [`credit`]: pay by improvement: what accepted deltas gained, paid once, decaying.
+//! - [`scores`]: averages and credit of each hotkey.
+//! - [`weights`]: softmax of losses or shares of credit, and the chain's 16-bit scale.
 //! - [`acceptance`]: whether a delta stays in the master: the README's rule, or the paired one.
 //! - [`sketch`]: whether two deltas are nearly the same, without keeping either.
 //! - [`selection`]: whose turn it is.
 
 pub mod acceptance;
+pub mod credit;
 pub mod moving_average;
 pub mod scores;
 pub mod selection;
@@ -15,6 +17,7 @@ pub mod sketch;
 pub mod weights;
 
 pub use acceptance::{Acceptance, AcceptanceRules, Candidate, Verdict};
+pub use credit::Change;
 pub use moving_average::MovingAverage;
-pub use scores::{Score, Scores, ScoringRules};
+pub use scores::{Observation, PayRules, Score, Scores, ScoringRules};
 pub use sketch::Sketch;

@@ -1,24 +1,54 @@
-//! Both moving averages of each hotkey. A score belongs to a hotkey, not to a uid: a recycled uid starts empty.
+//! What a validator knows of each hotkey. A score belongs to a hotkey, not to a uid: a recycled uid starts empty.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::MovingAverage;
+use super::credit::{Credit, Earned, GoingRate};
 use crate::ids::{Block, Hotkey};
 
-/// How losses become scores.
+/// How verdicts become scores.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoringRules {
-    /// Softmax temperature: scores are multiplied by it. The original's is 5.
-    pub temperature: f64,
-    /// Share of the local average in the score; the global one has the rest. The original's is ½.
+    /// Share of the local pages in the score; the global ones have the rest. The original's is ½.
     pub local_share: f64,
-    /// Weight of a new sample per block since the last. The original's is 0.01.
+    /// Weight of a new loss in the averages, per block since the last. The original's is 0.01. Where pay is by improvement,
+    /// the averages are for people only.
     pub base_alpha: f64,
     /// What a faulty delta does to its hotkey's score.
     pub on_fault: OnFault,
+    /// What is paid for.
+    pub pay: PayRules,
+}
+
+/// What is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PayRules {
+    /// The README's: a low loss of master + delta, whoever brought it down. Weights are the softmax of the averages.
+    Loss {
+        /// Scores are multiplied by it. The original's is 5.
+        temperature: f64,
+    },
+    /// What an accepted delta improved (see [`super::credit`]). Weights are proportional to it.
+    Improvement {
+        /// Blocks in which credit halves.
+        half_life: f64,
+        /// Global pages on which an accepted delta's gain is measured, beside those that it was chosen by.
+        proof_pages: usize,
+    },
+}
+
+impl PayRules {
+    /// Global pages that are drawn for the pay alone.
+    pub fn proof_pages(&self) -> usize {
+        match self {
+            Self::Loss { .. } => 0,
+            Self::Improvement { proof_pages, .. } => *proof_pages,
+        }
+    }
 }
 
 /// What a faulty delta (see [`crate::skip::Reason::is_fault`]) does to its hotkey's score.
@@ -31,6 +61,25 @@ pub enum OnFault {
     Forget,
 }
 
+/// One verdict, as far as scores go.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observation {
+    /// Whose delta.
+    pub hotkey: Hotkey,
+    /// The chain's head.
+    pub block: Block,
+    /// Loss with the delta on the local pages, nats a token.
+    pub local: f64,
+    /// The same on the global pages.
+    pub global: f64,
+    /// What it improved (see [`super::credit::gain`]); 0 if it was not accepted.
+    pub gain: f64,
+    /// The master on which it was tried.
+    pub master_seq: u64,
+    /// The newest master that took, or may have taken, an earlier delta of this hotkey.
+    pub merged_by: u64,
+}
+
 /// What a validator knows of one hotkey.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,24 +88,35 @@ pub struct Score {
     pub local: Option<MovingAverage>,
     /// Average loss on global pages.
     pub global: Option<MovingAverage>,
+    /// What it is paid for, where pay is by improvement.
+    pub credit: Credit,
     /// Deltas judged.
     pub judged: u64,
 }
 
 /// Scores of all hotkeys judged so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(deny_unknown_fields)]
 pub struct Scores {
     by_hotkey: BTreeMap<Hotkey, Score>,
+    /// What a gain is measured by.
+    going_rate: Option<GoingRate>,
 }
 
 impl Scores {
-    /// Takes in the losses of one verdict, nats a token.
-    pub fn observe(&mut self, rules: &ScoringRules, hotkey: Hotkey, block: Block, local: f64, global: f64) {
-        let score = self.by_hotkey.entry(hotkey).or_default();
-        score.local = MovingAverage::observe(score.local, block, local, rules.base_alpha);
-        score.global = MovingAverage::observe(score.global, block, global, rules.base_alpha);
+    /// Takes in one verdict.
+    pub fn observe(&mut self, rules: &ScoringRules, seen: &Observation) {
+        let score = self.by_hotkey.entry(seen.hotkey).or_default();
+        score.local = MovingAverage::observe(score.local, seen.block, seen.local, rules.base_alpha);
+        score.global = MovingAverage::observe(score.global, seen.block, seen.global, rules.base_alpha);
         score.judged += 1;
+        let PayRules::Improvement { half_life, .. } = rules.pay else { return };
+        self.going_rate = GoingRate::observe(self.going_rate, seen.block, seen.gain, half_life);
+        // Before the first improvement of a run there is nothing that harm could be measured by.
+        let units = self.going_rate.map_or(0.0, |rate| seen.gain / rate.mean());
+        let units = if units.is_finite() { units } else { 0.0 };
+        let Observation { block, master_seq, merged_by, .. } = *seen;
+        score.credit = score.credit.observe(Earned { block, units, master_seq, merged_by }, half_life);
     }
 
     /// Takes in a faulty delta.
@@ -76,11 +136,18 @@ impl Scores {
         self.by_hotkey.get(hotkey)
     }
 
-    /// All hotkeys with both averages, and their score: `share · (-local) + (1 - share) · (-global)`; higher is better.
-    pub fn observed<'a>(&'a self, rules: &'a ScoringRules) -> impl Iterator<Item = (Hotkey, f64)> + 'a {
+    /// The README's scores, of all hotkeys with both averages: `share · (-local) + (1 - share) · (-global)`; higher is better.
+    pub fn losses<'a>(&'a self, rules: &'a ScoringRules) -> impl Iterator<Item = (Hotkey, f64)> + 'a {
         self.by_hotkey.iter().filter_map(|(hotkey, score)| {
             let (local, global) = (score.local?.value, score.global?.value);
             Some((*hotkey, -rules.local_share * local - (1.0 - rules.local_share) * global))
         })
+    }
+
+    /// Units of credit of all hotkeys that have any, as of the newest verdict.
+    pub fn credits(&self, half_life: f64) -> impl Iterator<Item = (Hotkey, f64)> + '_ {
+        let now = self.by_hotkey.values().map(|score| score.credit.block).max().unwrap_or_default();
+        let units = move |score: &Score| score.credit.at(now, half_life).units();
+        self.by_hotkey.iter().map(move |(hotkey, score)| (*hotkey, units(score))).filter(|(_, units)| *units > 0.0)
     }
 }

@@ -1,22 +1,37 @@
-//! From scores to the chain's weights: softmax over those observed, and nobody else.
+//! From scores to the chain's weights: the README's softmax over those observed, or shares of credit; nobody else.
 //!
 //! Taken literally, the README's softmax over all uids gives 99.7 % of the weight to the unseen when 20 of 256 uids have
 //! been judged (an unseen score of 0 against scores near -7); so it runs over observed hotkeys only (P4).
 
-use super::{Scores, ScoringRules};
-use crate::ids::Uid;
+use super::{PayRules, Scores, ScoringRules};
+use crate::ids::{Hotkey, Uid};
 use crate::ports::Metagraph;
 
-/// Shares of the reward by uid, in uid order; they sum to 1, or the list is empty when nobody has been judged. A hotkey
-/// that holds no uid any more gets nothing, and neither does whoever holds its uid now.
+/// Shares of the reward by uid, in uid order; they sum to 1, or the list is empty when nobody has been judged (by
+/// improvement: when nobody has improved anything). A hotkey that holds no uid any more gets nothing, and neither does
+/// whoever holds its uid now.
 pub fn shares(scores: &Scores, rules: &ScoringRules, metagraph: &Metagraph) -> Vec<(Uid, f64)> {
-    let mut present: Vec<(Uid, f64)> = scores
-        .observed(rules)
-        .filter_map(|(hotkey, score)| Some((metagraph.neuron(&hotkey)?.uid, score * rules.temperature)))
-        .collect();
+    let uid = |(hotkey, score): (Hotkey, f64)| Some((metagraph.neuron(&hotkey)?.uid, score));
+    let mut present: Vec<(Uid, f64)> = match rules.pay {
+        PayRules::Loss { temperature } => {
+            scores.losses(rules).filter_map(uid).map(|(uid, score)| (uid, score * temperature)).collect()
+        }
+        PayRules::Improvement { half_life, .. } => scores.credits(half_life).filter_map(uid).collect(),
+    };
     present.sort_by_key(|(uid, _)| *uid);
-    softmax(&mut present);
+    match rules.pay {
+        PayRules::Loss { .. } => softmax(&mut present),
+        PayRules::Improvement { .. } => proportional(&mut present),
+    }
     present
+}
+
+/// In place; values are above 0.
+fn proportional(values: &mut [(Uid, f64)]) {
+    let sum: f64 = values.iter().map(|(_, v)| v).sum();
+    for (_, v) in values {
+        *v /= sum;
+    }
 }
 
 /// In place; the largest exponent is subtracted first, so that nothing overflows.
@@ -44,12 +59,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::{Block, Hotkey, NetUid};
+    use crate::ids::{Block, NetUid};
+    use crate::mechanism::Observation;
     use crate::mechanism::scores::OnFault;
     use crate::ports::Neuron;
 
-    const RULES: ScoringRules =
-        ScoringRules { temperature: 5.0, local_share: 0.5, base_alpha: 0.01, on_fault: OnFault::Forget };
+    const RULES: ScoringRules = ScoringRules {
+        local_share: 0.5,
+        base_alpha: 0.01,
+        on_fault: OnFault::Forget,
+        pay: PayRules::Loss { temperature: 5.0 },
+    };
+
+    const BY_IMPROVEMENT: ScoringRules =
+        ScoringRules { pay: PayRules::Improvement { half_life: 100.0, proof_pages: 1 }, ..RULES };
 
     fn key(n: u16) -> Hotkey {
         let mut bytes = [0; 32];
@@ -82,9 +105,28 @@ mod tests {
     fn scores(losses: &[(u16, f64)]) -> Scores {
         let mut scores = Scores::default();
         for (hotkey, loss) in losses {
-            scores.observe(&RULES, key(*hotkey), Block(1), *loss, *loss);
+            scores.observe(&RULES, &seen(*hotkey, 1, *loss, 0.0));
         }
         scores
+    }
+
+    fn seen(hotkey: u16, block: u64, loss: f64, gain: f64) -> Observation {
+        let (hotkey, block, master_seq) = (key(hotkey), Block(block), block);
+        Observation { hotkey, block, local: loss, global: loss, gain, master_seq, merged_by: master_seq }
+    }
+
+    /// By improvement: hotkey, block, gain of each verdict.
+    fn improved(verdicts: &[(u16, u64, f64)]) -> Scores {
+        let mut scores = Scores::default();
+        for (hotkey, block, gain) in verdicts {
+            scores.observe(&BY_IMPROVEMENT, &seen(*hotkey, *block, 6.0, *gain));
+        }
+        scores
+    }
+
+    fn paid(scores: &Scores) -> Vec<(u16, f64)> {
+        let everyone: Vec<u16> = (0..40).collect();
+        shares(scores, &BY_IMPROVEMENT, &metagraph(&everyone)).into_iter().map(|(uid, share)| (uid.0, share)).collect()
     }
 
     #[test]
@@ -123,6 +165,42 @@ mod tests {
     }
 
     #[test]
+    fn improvement_is_paid_in_proportion_and_a_low_loss_is_not() {
+        let paid = paid(&improved(&[(1, 5, 0.2), (2, 5, 0.0), (3, 5, -0.1), (4, 5, 0.2)]));
+        assert_eq!(paid.iter().map(|(uid, _)| *uid).collect::<Vec<_>>(), [1, 4]);
+        assert!(paid.iter().all(|(_, share)| (share - 0.5).abs() < 1e-12), "{paid:?}");
+    }
+
+    #[test]
+    fn a_gain_is_worth_what_gains_are_worth_at_the_time() {
+        // Both halve what others gained: the first in steep times, the second 1000 blocks later in flat ones.
+        let early = improved(&[(1, 5, 0.8), (2, 5, 0.4)]);
+        let late = improved(&[(9, 5, 0.8), (1, 1005, 0.008), (2, 1005, 0.004)]);
+        let ratio = |scores: &Scores| {
+            let paid = paid(scores);
+            let of = |uid| paid.iter().find(|(u, _)| *u == uid).unwrap().1;
+            of(1) / of(2)
+        };
+        assert!((ratio(&late) / ratio(&early) - 1.0).abs() < 0.1, "{} {}", ratio(&early), ratio(&late));
+        // Ten half-lives after its work, whoever worked only in steep times has a thousandth of a late delta's credit.
+        let first = paid(&late).iter().find(|(uid, _)| *uid == 9).unwrap().1;
+        assert!(first < 2e-3, "{first}");
+    }
+
+    #[test]
+    fn harm_is_charged_against_earlier_gains() {
+        assert_eq!(paid(&improved(&[(1, 5, 0.2), (2, 5, 0.2), (1, 6, -0.3)])), [(2, 1.0)]);
+    }
+
+    #[test]
+    fn harm_before_any_gain_and_numbers_that_are_none_pay_nobody() {
+        for gain in [-0.5, 0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(paid(&improved(&[(1, 5, gain)])), [], "{gain}");
+            assert_eq!(paid(&improved(&[(1, 5, gain), (2, 6, 0.1)])), [(2, 1.0)], "{gain}");
+        }
+    }
+
+    #[test]
     fn nothing_observed_gives_no_weights() {
         assert!(to_u16(&shares(&Scores::default(), &RULES, &metagraph(&[0, 1]))).is_empty());
     }
@@ -133,7 +211,7 @@ mod tests {
             losses in prop::collection::vec(0.0..1e6_f64, 1..40),
             temperature in prop_oneof![Just(0.0), Just(5.0), Just(1e9), 0.01..100.0_f64],
         ) {
-            let rules = ScoringRules { temperature, ..RULES };
+            let rules = ScoringRules { pay: PayRules::Loss { temperature }, ..RULES };
             let named: Vec<(u16, f64)> = losses.iter().enumerate().map(|(i, l)| (i as u16, *l)).collect();
             let everyone: Vec<u16> = (0..40).collect();
             let shares = shares(&scores(&named), &rules, &metagraph(&everyone));
@@ -150,6 +228,21 @@ mod tests {
             let scaled = to_u16(&shares);
             prop_assert_eq!(scaled.iter().map(|(_, w)| *w).max(), Some(u16::MAX));
             prop_assert!(scaled.iter().all(|(_, w)| *w > 0));
+        }
+
+        #[test]
+        fn shares_of_credit_are_finite_sum_to_one_and_go_to_nobody_without_a_gain(
+            verdicts in prop::collection::vec((0..9_u16, 0..5_000_u64, -1.0..1.0_f64), 1..60),
+        ) {
+            let mut verdicts = verdicts;
+            verdicts.sort_by_key(|(_, block, _)| *block);
+            let paid = paid(&improved(&verdicts));
+            let sum: f64 = paid.iter().map(|(_, share)| share).sum();
+            prop_assert!(paid.is_empty() || (sum - 1.0).abs() < 1e-9);
+            for (uid, share) in paid {
+                prop_assert!(share.is_finite() && share > 0.0);
+                prop_assert!(verdicts.iter().any(|(hotkey, _, gain)| *hotkey == uid && *gain > 0.0));
+            }
         }
     }
 }

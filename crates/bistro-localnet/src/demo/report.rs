@@ -20,7 +20,7 @@ pub struct Inputs<'a> {
     pub members: &'a [Member],
     /// The validator's event log.
     pub records: &'a [Record],
-    /// How losses became scores.
+    /// How verdicts became scores.
     pub scoring: ScoringRules,
     /// The validator's weights on the chain.
     pub weights: &'a [(u16, u16)],
@@ -184,7 +184,7 @@ fn miner(inputs: &Inputs<'_>, member: &Member) -> MinerReport {
             Event::Judged(j) if j.hotkey == member.hotkey => {
                 objects.insert(j.object);
                 accepted += usize::from(matches!(j.verdict, Verdict::Accept(_)));
-                scores.observe(&inputs.scoring, j.hotkey, record.block, j.local_loss, j.global_loss);
+                scores.observe(&inputs.scoring, &j.observation(&inputs.scoring, record.block));
             }
             Event::Skipped { hotkey, object, skip, .. } if *hotkey == member.hotkey => {
                 objects.extend(*object);

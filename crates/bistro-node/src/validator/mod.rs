@@ -108,7 +108,7 @@ pub async fn run(
                 continue;
             }
         };
-        v.score(&judged); //                       ½ moving_average( -local_loss ) + ½ moving_average( -global_loss )
+        v.score(&judged); //                       ½ moving_average( -local_loss ) + ½ moving_average( -global_loss ), or gains
         v.offer_weights(); //                      softmax( weights * temperature ); subtensor.set_weights( weights )
         match judged.verdict {
             Verdict::Accept(_) => v.accept(&judged, delta).await?, //         min_loss = global_loss; upload( master, delta )
@@ -123,6 +123,12 @@ pub async fn run(
 fn leads(metagraph: &Metagraph, me: &Hotkey, found: Option<&Leader>) -> bool {
     let first = metagraph.by_authority().first().is_none_or(|first| first.hotkey == *me);
     first || found.is_some_and(|leader| leader.manifest.hotkey == *me)
+}
+
+/// The newest master that took, or may have taken, a delta of `hotkey` (see [`Judged::merged_by`]).
+fn merged_by(lineage: &MasterManifest, hotkey: &Hotkey) -> u64 {
+    let known = lineage.chain.iter().rev().find(|step| step.hotkey == *hotkey).map(|step| step.seq);
+    known.unwrap_or_else(|| lineage.seq.saturating_sub(lineage.chain.len() as u64))
 }
 
 impl Validator {
@@ -227,8 +233,9 @@ impl Validator {
         let window = rules.mechanism.window.judged(pages.index(), turn.block, turn.miner.uid);
         let another = || selection::sample(&window, 1, rng).pop();
         let local = gather(parts, pages, &mut turn.local_pages, another).await?;
-        let another = || Some(schedule::global_page(pages.index(), rng));
-        let global = gather(parts, pages, &mut turn.global_pages, another).await?;
+        let mut another = || Some(schedule::global_page(pages.index(), rng));
+        let global = gather(parts, pages, &mut turn.global_pages, &mut another).await?;
+        let proof = gather(parts, pages, &mut turn.proof_pages, &mut another).await?;
         let trial = Trial {
             rules,
             acceptance: &self.state.acceptance,
@@ -236,13 +243,15 @@ impl Validator {
             turn,
             local: &local,
             global: &global,
+            proof: &proof,
+            merged_by: merged_by(&self.lineage, &turn.miner.hotkey),
         };
         Ok(trial.run(self.learner.as_mut(), &mut self.meter, delta)?)
     }
 
     fn score(&mut self, judged: &Judged) {
         let rules = &self.rules.mechanism.scoring;
-        self.state.scores.observe(rules, judged.hotkey, self.head, judged.local_loss, judged.global_loss);
+        self.state.scores.observe(rules, &judged.observation(rules, self.head));
     }
 
     fn offer_weights(&mut self) {

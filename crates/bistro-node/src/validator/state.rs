@@ -15,7 +15,7 @@ use crate::master::Master;
 pub const FILE: &str = "validator-state.json";
 
 /// Version of its form.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Scores, threshold, and what is remembered of deltas. The master itself lies in the bucket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct State {
     pub version: u32,
     /// Digest of the rules under which all of this was measured.
     pub rules: Hash,
-    /// Both moving averages of each hotkey.
+    /// What each hotkey is paid by.
     pub scores: Scores,
     /// The threshold of the README's rule.
     pub acceptance: Acceptance,

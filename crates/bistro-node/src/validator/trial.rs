@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use bistro_core::events::Judged;
+use bistro_core::events::{Judged, Proof};
 use bistro_core::ids::Hash;
-use bistro_core::mechanism::{Acceptance, Candidate};
+use bistro_core::mechanism::{Acceptance, Candidate, Change, Verdict};
 use bistro_core::pages::schedule;
 use bistro_core::ports::{Learner, Pages, PortError};
 use bistro_core::rules::Rules;
@@ -35,6 +35,10 @@ pub struct Trial<'a> {
     pub local: &'a TokenBatch,
     /// Those global pages.
     pub global: &'a TokenBatch,
+    /// The turn's pages to measure an accepted delta's gain on; empty where that is not paid.
+    pub proof: &'a TokenBatch,
+    /// See [`Judged::merged_by`].
+    pub merged_by: u64,
 }
 
 /// What came of a trial.
@@ -45,17 +49,28 @@ pub enum Outcome {
     Skip(Skip),
 }
 
+/// What was measured of a delta.
+struct Measured {
+    /// Loss on the local pages with the best factor.
+    local: f64,
+    /// The master's own loss on the global pages, where the rule asks for it.
+    master: Option<f64>,
+    /// Global loss for each factor that gives a finite one.
+    candidates: Vec<Candidate>,
+    /// What the rule says.
+    verdict: Verdict,
+    /// What it improved, where that is paid.
+    proof: Option<Proof>,
+}
+
 impl Trial<'_> {
     /// Measures the delta on the turn's local and global pages.
     pub fn run(&self, learner: &mut dyn Learner, meter: &mut Meter, delta: &Delta) -> Result<Outcome, PortError> {
         let Turn { miner, local_pages, global_pages, .. } = self.turn;
-        let measured = meter.model(|| self.measure(learner, delta, self.local, self.global))?;
-        let Some((local_loss, master_loss, candidates)) = measured else {
+        let Some(measured) = meter.model(|| self.measure(learner, delta))? else {
             return Ok(Outcome::Skip(Skip::new(Reason::LossNotFinite, "no factor gives a finite loss")));
         };
-        let rules = &self.rules.mechanism.acceptance;
-        let verdict = self.acceptance.judge(rules, master_loss.unwrap_or(f64::NAN), &candidates);
-        let best = Candidate::best(&candidates);
+        let best = Candidate::best(&measured.candidates);
         Ok(Outcome::Judged(Judged {
             uid: miner.uid,
             hotkey: miner.hotkey,
@@ -64,29 +79,23 @@ impl Trial<'_> {
             master_seq: self.master.seq,
             local_pages: local_pages.clone(),
             global_pages: global_pages.clone(),
-            local_loss,
+            local_loss: measured.local,
             global_loss: best.map_or(f64::NAN, |c| c.loss),
-            master_loss,
-            candidates,
+            master_loss: measured.master,
+            candidates: measured.candidates,
             min_loss: self.acceptance.min_loss,
-            verdict,
+            verdict: measured.verdict,
+            merged_by: self.merged_by,
+            proof: measured.proof,
         }))
     }
 
-    /// Local loss with the best factor, the master's own global loss if the rule asks for it, and the candidates with a
-    /// finite loss; `None` if there is none.
-    #[allow(clippy::type_complexity, reason = "one caller, named at once")]
-    fn measure(
-        &self,
-        learner: &mut dyn Learner,
-        delta: &Delta,
-        local: &TokenBatch,
-        global: &TokenBatch,
-    ) -> Result<Option<(f64, Option<f64>, Vec<Candidate>)>, PortError> {
+    /// All losses that the verdict and the pay rest on; `None` if one of them is not finite.
+    fn measure(&self, learner: &mut dyn Learner, delta: &Delta) -> Result<Option<Measured>, PortError> {
         let rules = &self.rules.mechanism.acceptance;
-        let master_loss = if rules.needs_base() {
+        let master = if rules.needs_base() {
             learner.load(&self.master.params)?;
-            Some(learner.loss(global)?)
+            Some(learner.loss(self.global)?)
         } else {
             None
         };
@@ -95,7 +104,7 @@ impl Trial<'_> {
         for scale in rules.scales() {
             learner.load_sum(&self.master.params, &delta.params, *scale)?;
             on_device = Some(*scale);
-            let loss = learner.loss(global)?;
+            let loss = learner.loss(self.global)?;
             if loss.is_finite() {
                 candidates.push(Candidate { scale: *scale, loss });
             }
@@ -104,8 +113,24 @@ impl Trial<'_> {
         if on_device != Some(best.scale) {
             learner.load_sum(&self.master.params, &delta.params, best.scale)?;
         }
-        let local_loss = learner.loss(local)?;
-        Ok(local_loss.is_finite().then_some((local_loss, master_loss, candidates)))
+        let local = learner.loss(self.local)?;
+        let verdict = self.acceptance.judge(rules, master.unwrap_or(f64::NAN), &candidates);
+        let paid = matches!(verdict, Verdict::Accept(_)) && self.proof.rows() > 0;
+        let proof = if paid { Some(self.prove(learner, local)?) } else { None };
+        let finite = |proof: &Proof| proof.global.gain().is_finite() && proof.local.gain().is_finite();
+        let all_finite = local.is_finite() && proof.as_ref().is_none_or(finite);
+        Ok(all_finite.then_some(Measured { local, master, candidates, verdict, proof }))
+    }
+
+    /// What the candidate on the device improves; the master is on it afterwards.
+    fn prove(&self, learner: &mut dyn Learner, local: f64) -> Result<Proof, PortError> {
+        let global = learner.loss(self.proof)?;
+        learner.load(&self.master.params)?;
+        Ok(Proof {
+            pages: self.turn.proof_pages.clone(),
+            global: Change { before: learner.loss(self.proof)?, after: global },
+            local: Change { before: learner.loss(self.local)?, after: local },
+        })
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Turn {
     pub local_pages: Vec<PageId>,
     /// Global pages to judge by.
     pub global_pages: Vec<PageId>,
+    /// Global pages to measure an accepted delta's gain on: fresh ones, as those above help to choose its factor. None where
+    /// the rules do not pay by improvement.
+    pub proof_pages: Vec<PageId>,
 }
 
 /// A turn whose delta is on the way.
@@ -71,11 +74,13 @@ impl Validator {
         let window = self.rules.mechanism.window.judged(self.pages.index(), self.head, miner.uid);
         let local_pages = selection::sample(&window, evaluation.local_pages, &mut self.rng);
         let global_pages = schedule::global_pages(self.pages.index(), evaluation.global_pages, &mut self.rng);
+        let proof_pages = self.rules.mechanism.scoring.pay.proof_pages();
+        let proof_pages = schedule::global_pages(self.pages.index(), proof_pages, &mut self.rng);
         let fetcher = self.fetcher();
         let (neuron, seen) = (miner.clone(), self.state.memory.seen.get(&miner.hotkey).cloned());
         let download = tokio::spawn(async move { fetcher.download(&neuron, seen.as_ref()).await });
         let download = AbortOnDropHandle::new(download);
-        let turn = Turn { block: self.head, miner, local_pages, global_pages };
+        let turn = Turn { block: self.head, miner, local_pages, global_pages, proof_pages };
         self.upcoming = Some(Upcoming { turn, download });
         Some(())
     }
@@ -98,7 +103,7 @@ impl Validator {
         let not_before = self.state.memory.look(turn.miner.hotkey, self.head, object);
         let downloaded = downloaded?;
         // Its pages are fetched while it is looked into; those of a refused one are not needed.
-        self.pages.want(&[turn.local_pages.as_slice(), &turn.global_pages].concat());
+        self.pages.want(&[turn.local_pages.as_slice(), &turn.global_pages, &turn.proof_pages].concat());
         let fetcher = self.fetcher();
         compute(|| fetcher.open(downloaded, &turn.miner, &self.master, &mut self.state.memory, not_before))
     }

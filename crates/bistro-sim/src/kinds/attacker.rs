@@ -1,0 +1,182 @@
+//! Miners that upload what they did not train.
+
+use std::time::Duration;
+
+use bistro_core::ids::{Block, Hash, Hotkey, Uid};
+use bistro_core::params::{Params, Tensor};
+use bistro_core::ports::{BucketAddress, Learner as _, Neuron, PortError, Put, ReadLimits, Retry};
+use bistro_core::protocol::{DeltaManifest, Encoding, Folder, MAX_MANIFEST_BYTES, Signed};
+use bistro_node::leader::{self, Leader};
+use bistro_node::miner::upload::{Parcel, Statement};
+use bistro_node::{NodeError, Parts};
+use bytes::Bytes;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Kind, next_block};
+use crate::toy::ToyLearner;
+
+/// Blocks by which a backdated copy claims to be older than it is.
+const BACKDATED: u64 = 10;
+
+/// A miner that does not train.
+pub(super) struct Attacker {
+    kind: Kind,
+    parts: Parts,
+    rng: ChaCha8Rng,
+    /// The manifest that was there first.
+    first: Option<Bytes>,
+    /// What a lazy miner shows again.
+    kept: Option<Params>,
+}
+
+impl Attacker {
+    pub(super) fn new(kind: Kind, parts: Parts, seed: u64) -> Self {
+        Self { kind, parts, rng: ChaCha8Rng::seed_from_u64(seed), first: None, kept: None }
+    }
+
+    /// Attacks once a block. What fails is tried again at the next.
+    pub(super) async fn work(&mut self) -> Result<(), NodeError> {
+        let mut block = self.parts.chain.head().await.unwrap_or_default();
+        loop {
+            if let Err(error) = self.attack().await {
+                tracing::debug!(%error, kind = self.kind.name(), "no attack this time");
+            }
+            block = next_block(&self.parts, block).await;
+        }
+    }
+
+    async fn attack(&mut self) -> Result<(), NodeError> {
+        self.parts.chain.commit(&self.parts.own.address().to_string()).await?;
+        let metagraph = self.parts.chain.metagraph().await?;
+        let Some(leader) = leader::find(&self.parts, &metagraph).await? else { return Ok(()) };
+        let me = self.parts.identity.hotkey();
+        let uid = metagraph.neuron(&me).map_or(Uid(0), |n| n.uid);
+        let latest = Folder::new(self.parts.netuid, &me).latest();
+        match self.kind {
+            Kind::Replay => {
+                if let Some(first) = &self.first {
+                    return Ok(self.parts.own.put(&latest, first.clone(), Put::Replace).await?);
+                }
+                let delta = self.random(1e-3);
+                self.send(&leader, uid, &delta).await?;
+                self.first = self.parts.own.get(&latest, MAX_MANIFEST_BYTES).await?;
+                return Ok(());
+            }
+            Kind::Impostor => {
+                let (_, bytes) = self.victim(&metagraph.neurons).await?;
+                return Ok(self.parts.own.put(&latest, bytes, Put::Replace).await?);
+            }
+            _ => {}
+        }
+        let delta = match self.kind {
+            Kind::Zero => self.random(0.0),
+            Kind::NotANumber => self.random(f32::NAN),
+            Kind::Infinity => self.random(f32::INFINITY),
+            Kind::Huge => self.random(1e6),
+            Kind::Lazy => self.kept().await?,
+            Kind::Copy | Kind::BackdatedCopy => self.copied(&metagraph.neurons, 1.0, 0.0).await?,
+            Kind::RescaledCopy => self.copied(&metagraph.neurons, 0.5, 0.0).await?,
+            Kind::NoisyCopy => self.copied(&metagraph.neurons, 1.0, 0.1).await?,
+            Kind::DisguisedCopy => self.copied(&metagraph.neurons, 1.0, 0.5).await?,
+            _ => self.random(1e-2),
+        };
+        self.send(&leader, uid, &delta).await
+    }
+
+    async fn send(&mut self, leader: &Leader, uid: Uid, delta: &Params) -> Result<(), NodeError> {
+        let (seq, hash) = match (self.kind, leader.manifest.chain.first()) {
+            (Kind::StaleBase, Some(step)) => (step.seq.saturating_sub(1), step.parent),
+            (Kind::StaleBase, None) => (0, Hash([1; 32])),
+            _ => (leader.manifest.seq, leader.manifest.hash),
+        };
+        let head = self.parts.chain.head().await?;
+        let block = if self.kind == Kind::BackdatedCopy { Block(head.0.saturating_sub(BACKDATED)) } else { head };
+        let rules = leader.manifest.rules;
+        let statement =
+            Statement { rules, base_seq: seq, base: hash, uid, block, encoding: Encoding::F32, steps: 9, tokens: 9 };
+        Parcel::pack(&self.parts, &statement, delta).send(self.parts.clone()).await?;
+        if self.kind == Kind::Withheld {
+            let folder = Folder::new(self.parts.netuid, &self.parts.identity.hotkey());
+            for key in self.parts.own.list(&format!("{}delta-", folder.prefix())).await? {
+                self.parts.own.delete(&key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Numbers up to `size`, or all of it where it is no number.
+    fn random(&mut self, size: f32) -> Params {
+        let spec = ToyLearner::default().spec();
+        let tensor = |(name, shape): (&String, &Vec<usize>)| {
+            let count = shape.iter().product();
+            let data = (0..count).map(|_| (self.rng.random::<f32>() * 2.0 - 1.0) * size).collect();
+            (name.clone(), Tensor::new(shape.clone(), data))
+        };
+        Params { tensors: spec.tensors.iter().map(tensor).collect() }
+    }
+
+    /// The newest manifest of another miner: of whoever uploaded last.
+    async fn victim(&self, neurons: &[Neuron]) -> Result<(DeltaManifest, Bytes), NodeError> {
+        let mut newest: Option<(DeltaManifest, Bytes)> = None;
+        for neuron in neurons.iter().filter(|n| n.stake == 0 && n.hotkey != self.parts.identity.hotkey()) {
+            let Some((manifest, bytes)) = self.manifest(&neuron.hotkey).await? else { continue };
+            if newest.as_ref().is_none_or(|(other, _)| other.block < manifest.block) {
+                newest = Some((manifest, bytes));
+            }
+        }
+        newest.ok_or_else(|| missing("nobody has uploaded anything").into())
+    }
+
+    /// The newest manifest of `hotkey`, if it has one that it signed.
+    async fn manifest(&self, hotkey: &Hotkey) -> Result<Option<(DeltaManifest, Bytes)>, NodeError> {
+        let limits = ReadLimits { max_bytes: 1 << 20, deadline: Duration::from_secs(20), min_bytes_per_second: 1024 };
+        let Some(text) = self.parts.chain.commitment(hotkey).await? else { return Ok(None) };
+        let Ok(bucket) = BucketAddress::parse(&text) else { return Ok(None) };
+        let key = Folder::new(self.parts.netuid, hotkey).latest();
+        let Some(bytes) = self.parts.public.get(&bucket, &key, limits).await? else { return Ok(None) };
+        let verify = |key: &_, message: &[u8], signature: &_| self.parts.identity.verify(key, message, signature);
+        let signed = Signed::<DeltaManifest>::from_json(&bytes, verify);
+        Ok(signed.ok().map(|signed| (signed.statement, bytes)))
+    }
+
+    /// The values that `manifest` names.
+    async fn values(&self, manifest: &DeltaManifest) -> Result<Params, NodeError> {
+        let address = self.parts.chain.commitment(&manifest.hotkey).await?.unwrap_or_default();
+        let bucket = BucketAddress::parse(&address).map_err(|why| missing(&why))?;
+        let key = Folder::new(manifest.netuid, &manifest.hotkey).delta(manifest.block, &manifest.object);
+        let limits =
+            ReadLimits { max_bytes: manifest.size, deadline: Duration::from_mins(1), min_bytes_per_second: 1024 };
+        let object = self.parts.public.get(&bucket, &key, limits).await?.unwrap_or_default();
+        let spec = ToyLearner::default().spec();
+        let read = bistro_delta::decode_delta(&object, &spec, &manifest.into());
+        Ok(read.map_err(|skip| missing(&skip.to_string()))?)
+    }
+
+    /// What the own bucket held when the work ended.
+    async fn kept(&mut self) -> Result<Params, NodeError> {
+        if self.kept.is_none() {
+            let own = self.manifest(&self.parts.identity.hotkey()).await?;
+            let (manifest, _) = own.ok_or_else(|| missing("nothing was ever uploaded"))?;
+            self.kept = Some(self.values(&manifest).await?);
+        }
+        Ok(self.kept.clone().unwrap_or_default())
+    }
+
+    /// Another miner's values times `scale`, with noise of `noise` times their size.
+    async fn copied(&mut self, neurons: &[Neuron], scale: f32, noise: f32) -> Result<Params, NodeError> {
+        let (manifest, _) = self.victim(neurons).await?;
+        let values = self.values(&manifest).await?;
+        if scale.to_bits() == 1.0_f32.to_bits() && noise <= 0.0 {
+            return Ok(values);
+        }
+        let random = self.random(1.0);
+        let ratio = (values.norm() / random.norm().max(1e-30)) as f32;
+        let zero = values.minus(&values);
+        Ok(zero.plus_scaled(&values, scale).plus_scaled(&random, noise * ratio))
+    }
+}
+
+fn missing(message: &str) -> PortError {
+    PortError { name: "NoVictim".into(), message: message.to_owned(), retry: Retry::Soon }
+}

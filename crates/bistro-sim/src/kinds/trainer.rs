@@ -1,0 +1,165 @@
+//! Miners that train, but not as the miner's program does: on the pages on which they are judged, or for several hotkeys at
+//! once.
+
+use std::sync::Arc;
+
+use bistro_core::ids::{Block, Hotkey, Uid};
+use bistro_core::mechanism::selection;
+use bistro_core::pages::PageId;
+use bistro_core::params::{Params, Tensor};
+use bistro_core::ports::{Learner as _, Pages};
+use bistro_core::protocol::Encoding;
+use bistro_core::rules::Rules;
+use bistro_core::tokens::TokenBatch;
+use bistro_node::leader::{self, Leader};
+use bistro_node::master::{Master, rebased};
+use bistro_node::miner::upload::{Parcel, Statement};
+use bistro_node::{Build as _, NodeError, Parts};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Kind, Mining, next_block};
+use crate::toy::{ToyBuild, ToyLearner};
+
+/// Shares of the unmerged work that are tried on a new master, as the miner's program does.
+const KEPT_SHARES: [f32; 4] = [1.0, 0.5, 0.25, 0.0];
+
+/// A trainer behind one hotkey or several.
+pub(super) struct Trainer {
+    kind: Kind,
+    /// Where it uploads; the first hotkey's pages are those that it trains on.
+    group: Vec<Parts>,
+    build: ToyBuild,
+    rng: ChaCha8Rng,
+    learner: ToyLearner,
+    base: Option<Master>,
+}
+
+impl Trainer {
+    /// `None` if another one makes this miner's uploads.
+    pub(super) fn new(mining: Mining) -> Option<Self> {
+        let Mining { kind, group, build, seed, .. } = mining;
+        let (rng, learner) = (ChaCha8Rng::seed_from_u64(seed), ToyLearner::default());
+        (!group.is_empty()).then_some(Self { kind, group, build, rng, learner, base: None })
+    }
+
+    /// Trains without end. What fails is tried again at the next block.
+    pub(super) async fn work(&mut self) -> Result<(), NodeError> {
+        loop {
+            if let Err(error) = self.epoch().await {
+                tracing::debug!(%error, kind = self.kind.name(), "an epoch is lost");
+                let head = self.group[0].chain.head().await.unwrap_or_default();
+                next_block(&self.group[0], head).await;
+            }
+        }
+    }
+
+    async fn epoch(&mut self) -> Result<(), NodeError> {
+        for parts in &self.group {
+            parts.chain.commit(&parts.own.address().to_string()).await?;
+        }
+        let parts = self.group[0].clone();
+        let metagraph = parts.chain.metagraph().await?;
+        let Some(leader) = leader::find(&parts, &metagraph).await? else {
+            next_block(&parts, metagraph.block).await;
+            return Ok(());
+        };
+        let rules = leader.rules(&parts).await?;
+        let pages = self.build.pages(&rules)?;
+        let uids: Vec<Uid> =
+            self.group.iter().filter_map(|p| Some(metagraph.neuron(&p.identity.hotkey())?.uid)).collect();
+        let Some(uid) = uids.first().copied() else { return Ok(()) };
+        self.follow(&leader, &rules, &pages, uid, metagraph.block).await?;
+        for page in self.draw(&rules, &pages, uid, metagraph.block, rules.mechanism.miner.pages_per_epoch) {
+            for piece in pages.page(&page).await?.chunks(4) {
+                self.learner.train_step(&piece)?;
+            }
+        }
+        self.upload(&leader, &uids).await
+    }
+
+    /// Pages to train on: of the window on which it is judged now, or of the next as everybody.
+    fn draw(&mut self, rules: &Rules, pages: &Arc<dyn Pages>, uid: Uid, block: Block, count: usize) -> Vec<PageId> {
+        let window = rules.mechanism.window;
+        let window = match self.kind {
+            Kind::Overfit => window.judged(pages.index(), block, uid),
+            _ => window.trained(pages.index(), block, uid),
+        };
+        selection::sample(&window, count, &mut self.rng)
+    }
+
+    /// Moves on to the newest master with as much of the unmerged work as helps there.
+    async fn follow(
+        &mut self,
+        leader: &Leader,
+        rules: &Rules,
+        pages: &Arc<dyn Pages>,
+        uid: Uid,
+        block: Block,
+    ) -> Result<(), NodeError> {
+        let spec = self.learner.spec();
+        let master = leader.master(&self.group[0], &spec, self.base.as_ref()).await?;
+        let steps = self.base.as_ref().and_then(|base| leader.manifest.steps_after(base.seq));
+        let (Some(base), Some(steps)) = (&self.base, steps) else {
+            self.learner.load(&master.params)?;
+            self.base = Some(master);
+            return Ok(());
+        };
+        let hotkeys: Vec<Hotkey> = self.group.iter().map(|parts| parts.identity.hotkey()).collect();
+        let mut own = Params::zeros(&spec);
+        for step in steps.iter().filter(|step| hotkeys.contains(&step.hotkey)) {
+            own = own.plus_scaled(&leader.accepted(&self.group[0], &spec, step).await?, step.scale);
+        }
+        let unmerged = rebased(&self.learner.params()?, &base.params, &master.params, Some(&own)).minus(&master.params);
+        if !steps.is_empty() {
+            let page = self.draw(rules, pages, uid, block, 1);
+            let sample = pages.page(&page[0]).await?;
+            let keep = self.best_share(&master.params, &unmerged, &sample)?;
+            self.learner.load(&master.params.plus_scaled(&unmerged, keep))?;
+        }
+        self.base = Some(master);
+        Ok(())
+    }
+
+    fn best_share(&mut self, master: &Params, unmerged: &Params, sample: &TokenBatch) -> Result<f32, NodeError> {
+        let mut best = (f64::INFINITY, 0.0);
+        for share in KEPT_SHARES {
+            self.learner.load(&master.plus_scaled(unmerged, share))?;
+            let loss = self.learner.loss(sample)?;
+            if loss < best.0 {
+                best = (loss, share);
+            }
+        }
+        Ok(best.1)
+    }
+
+    /// Each hotkey's part of the unmerged work.
+    async fn upload(&mut self, leader: &Leader, uids: &[Uid]) -> Result<(), NodeError> {
+        let Some(base) = &self.base else { return Ok(()) };
+        let delta = self.learner.params()?.minus(&base.params);
+        let block = self.group[0].chain.head().await?;
+        for (i, (parts, uid)) in self.group.iter().zip(uids).enumerate() {
+            let statement = Statement {
+                rules: leader.manifest.rules,
+                base_seq: base.seq,
+                base: base.hash,
+                uid: *uid,
+                block,
+                encoding: Encoding::F32,
+                steps: 9,
+                tokens: 9,
+            };
+            Parcel::pack(parts, &statement, &part(&delta, i, uids.len())).send(parts.clone()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Every `of`-th number from number `i` on; zeros elsewhere.
+fn part(delta: &Params, i: usize, of: usize) -> Params {
+    let tensor = |tensor: &Tensor| {
+        let keep = |(at, value): (usize, &f32)| if at % of == i { *value } else { 0.0 };
+        Tensor::new(tensor.shape.clone(), tensor.data.iter().enumerate().map(keep).collect())
+    };
+    Params { tensors: delta.tensors.iter().map(|(name, t)| (name.clone(), tensor(t))).collect() }
+}
