@@ -11,6 +11,9 @@ use crate::{Outcome, Scenario};
 /// Honest miners that an attacker is measured by.
 const HONEST: usize = 3;
 
+/// Seconds for a page: two blocks for an epoch's training, or for a verdict.
+const PAGE_SECONDS: f64 = 6.0;
+
 /// Hotkeys of sybils.
 const SYBILS: usize = 2;
 
@@ -19,7 +22,14 @@ pub fn scenario(kind: Kind, rules: &str, blocks: u64) -> Scenario {
     let attackers = if kind == Kind::Sybil { SYBILS } else { 1 };
     let mut miners = vec![Kind::Honest; HONEST];
     miners.extend(vec![kind; attackers]);
-    Scenario { rules: rules.into(), blocks, validators: vec![1000], miners, ..Scenario::calm() }
+    Scenario {
+        rules: rules.into(),
+        blocks,
+        validators: vec![1000],
+        miners,
+        page_seconds: PAGE_SECONDS,
+        ..Scenario::calm()
+    }
 }
 
 /// A network of two honest validators and one that copies their weights, which all see after `reveal` blocks.
@@ -30,6 +40,7 @@ pub fn copied_weights(rules: &str, blocks: u64, reveal: u64) -> Scenario {
         validators: vec![600, 500],
         weight_copiers: vec![400],
         commit_reveal: reveal,
+        page_seconds: PAGE_SECONDS,
         miners: vec![Kind::Honest, Kind::Honest, Kind::OnOff, Kind::Zero],
         ..Scenario::calm()
     }

@@ -306,13 +306,13 @@ impl Validator {
         self.log.append(self.head, Event::Measured { seq: self.master.seq, hash: self.master.hash, loss })
     }
 
-    fn checkpoint(&mut self, judged: Judged) -> Result<(), NodeError> {
+    fn checkpoint(&mut self, judged: Box<Judged>) -> Result<(), NodeError> {
         tracing::info!(
             block = %self.head, uid = %judged.uid, hotkey = judged.hotkey.short(), base = judged.base_seq,
             local_loss = judged.local_loss, global_loss = judged.global_loss, master_loss = judged.master_loss,
             accepted = matches!(judged.verdict, Verdict::Accept(_)), "judged"
         );
-        self.log.append(self.head, Event::Judged(Box::new(judged)))?;
+        self.log.append(self.head, Event::Judged(judged))?;
         self.data.save(state::FILE, &self.state)
     }
 

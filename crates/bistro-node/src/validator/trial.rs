@@ -44,7 +44,7 @@ pub struct Trial<'a> {
 /// What came of a trial.
 pub enum Outcome {
     /// Finite losses, and a verdict.
-    Judged(Judged),
+    Judged(Box<Judged>),
     /// No finite loss with any factor.
     Skip(Skip),
 }
@@ -71,7 +71,7 @@ impl Trial<'_> {
             return Ok(Outcome::Skip(Skip::new(Reason::LossNotFinite, "no factor gives a finite loss")));
         };
         let best = Candidate::best(&measured.candidates);
-        Ok(Outcome::Judged(Judged {
+        Ok(Outcome::Judged(Box::new(Judged {
             uid: miner.uid,
             hotkey: miner.hotkey,
             object: delta.manifest.object,
@@ -87,7 +87,7 @@ impl Trial<'_> {
             verdict: measured.verdict,
             merged_by: self.merged_by,
             proof: measured.proof,
-        }))
+        })))
     }
 
     /// All losses that the verdict and the pay rest on; `None` if one of them is not finite.
