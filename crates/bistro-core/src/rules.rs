@@ -55,6 +55,8 @@ pub struct DeltaRules {
     pub max_base_age: u64,
     /// Largest cosine between a delta and an earlier one of another hotkey; 1 lets all but exact copies pass.
     pub max_cosine: f64,
+    /// Blocks for which a hotkey that was caught copying is not judged.
+    pub copy_suspends: u64,
 }
 
 /// What a miner does.
@@ -150,6 +152,7 @@ impl Mechanism {
         within("deltas.max_norm_ratio", self.deltas.max_norm_ratio, 1e-9, 1e6)?;
         within("deltas.max_base_age", self.deltas.max_base_age as f64, 0.0, crate::protocol::MAX_CHAIN as f64)?;
         within("deltas.max_cosine", self.deltas.max_cosine, 0.0, 1.0)?;
+        within("deltas.copy_suspends", self.deltas.copy_suspends as f64, 0.0, 1e7)?;
         within("deltas.encodings", self.deltas.encodings.len() as f64, 1.0, 16.0)?;
         match &self.acceptance {
             AcceptanceRules::Readme { threshold_factor } => {
@@ -266,7 +269,7 @@ mod tests {
         theirs.mechanism.scoring.local_share = 0.75;
         theirs.sequence_length = 512;
         let lines = ours.differences(&theirs);
-        assert_eq!(lines, ["mechanism.scoring.local_share: 0.5 → 0.75", "sequence_length: 256 → 512"]);
+        assert_eq!(lines, ["mechanism.scoring.local_share: 0.0 → 0.75", "sequence_length: 256 → 512"]);
         assert_ne!(ours.digest(), theirs.digest());
     }
 

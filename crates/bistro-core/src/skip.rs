@@ -34,10 +34,14 @@ pub enum Reason {
     AlreadyMerged,
     /// This very delta was judged on this very master: nothing has changed since.
     AlreadyJudged,
-    /// The payload was first uploaded by another hotkey.
+    /// The payload lay in another hotkey's bucket before it lay in this one's.
     Copied,
-    /// Nearly the payload that another hotkey uploaded before: rescaled, or with noise.
+    /// The same of nearly that payload: rescaled, or with noise.
     NearCopy,
+    /// The payload of another hotkey, or nearly, and it is not known who had it first.
+    MaybeCopied,
+    /// This hotkey was caught copying, and is not judged for a while.
+    Suspended,
     /// An encoding that the run's rules do not allow.
     BadEncoding,
     /// Larger than any delta of this model in this encoding can be.
@@ -61,8 +65,8 @@ impl Reason {
     /// trouble are not faults.
     pub fn is_fault(self) -> bool {
         use Reason::{
-            AlreadyJudged, AlreadyMerged, BadBucket, BaseBeforeOwnMerge, NoBucket, NoDelta, OtherRules, UnknownBase,
-            Unreachable,
+            AlreadyJudged, AlreadyMerged, BadBucket, BaseBeforeOwnMerge, MaybeCopied, NoBucket, NoDelta, OtherRules,
+            Suspended, UnknownBase, Unreachable,
         };
         !matches!(
             self,
@@ -75,7 +79,14 @@ impl Reason {
                 | BaseBeforeOwnMerge
                 | AlreadyMerged
                 | AlreadyJudged
+                | MaybeCopied
+                | Suspended
         )
+    }
+
+    /// Whether it is proof of a copy.
+    pub fn is_copy(self) -> bool {
+        matches!(self, Self::Copied | Self::NearCopy)
     }
 
     /// The name used in logs, events and tables.

@@ -1,7 +1,9 @@
 //! Whole networks under faults, kills and attackers: the promises hold for every seed.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use bistro_sim::{Scenario, run};
+use bistro_sim::attackers::{self, Row};
+use bistro_sim::kinds::{ALL, Kind};
+use bistro_sim::{Scenario, batch, run};
 
 /// Seeds that are tried, in two halves for two cores. `BISTRO_SIM_SEEDS=1000` tries more.
 fn promises_hold(half: u64) {
@@ -43,5 +45,39 @@ fn without_faults_honest_miners_bring_the_loss_down() {
     let [_, one, two, noise] = &outcome.neurons[..] else { panic!("{outcome:#?}") };
     for honest in [one, two] {
         assert!(honest.accepted > 3 * noise.accepted && honest.earned > 1.0, "{outcome:#?}");
+    }
+}
+
+/// A short form of `simulate --attackers`: long enough for everybody to be judged some dozen times.
+#[test]
+fn by_the_recommended_rules_attackers_earn_less_than_half_of_an_honest_miner() {
+    const BLOCKS: u64 = 240;
+    let kinds: Vec<Kind> = ALL.into_iter().filter(|kind| *kind != Kind::Honest).collect();
+    let jobs: Vec<(Scenario, u64)> =
+        kinds.iter().map(|kind| (attackers::scenario(*kind, "recommended", BLOCKS), 1)).collect();
+    let outcomes = batch::run_all(&jobs, |_, _| Ok(())).unwrap();
+    for (kind, outcome) in kinds.into_iter().zip(outcomes) {
+        assert_eq!(outcome.broken, Vec::<String>::new(), "{kind:?}");
+        let row = Row::new(kind, "recommended", BLOCKS, &[outcome]);
+        // Who works is measured by its work; a run as short as this one tells no more than a factor of two.
+        let limit = if matches!(kind, Kind::OnOff | Kind::Overfit | Kind::Sybil) { 2.0 * row.work } else { 0.5 };
+        assert!(row.earned < limit, "{row:#?}");
+        assert!(row.honest_accepted > 5.0, "{row:#?}");
+    }
+}
+
+/// The one who leads merges what it accepts, the other only measures: both come to the same weights, about.
+#[test]
+fn a_follower_pays_as_the_leader_does() {
+    let scenario: Scenario = Scenario::from_toml(
+        "faults = 0.0\nkills = 0\nreorganisations = 0\nblocks = 300\nvalidators = [1000, 400]\n\
+         miners = [\"honest\", \"honest\", \"on_off\", \"zero\", \"noise\"]",
+    )
+    .unwrap();
+    let outcomes = batch::run_all(&[(scenario.clone(), 1), (scenario, 2)], |_, _| Ok(())).unwrap();
+    for outcome in outcomes {
+        let [leader, follower] = [0, 1].map(|i| outcome.neurons[i].dividends / [1000.0, 400.0][i]);
+        // The leader's weights are the median: what the follower gets for its stake is how far it agrees with them.
+        assert!(follower / leader > 0.6, "seed {}: {}", outcome.seed, follower / leader);
     }
 }

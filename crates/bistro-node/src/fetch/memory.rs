@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// Deltas that are remembered, to tell copies: the newest ones.
 const MAX_PAYLOADS: usize = 1024;
 
+/// Objects of one hotkey whose first sight is remembered: the newest ones.
+const MAX_SIGHTS: usize = 8;
+
 /// What is remembered of one hotkey's deltas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,28 +27,38 @@ pub struct Seen {
     pub master_seq: u64,
 }
 
+/// When an object was first seen in its bucket, as far as this validator knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sight {
+    /// A block at which it was not there; 0 if nobody looked.
+    pub not_before: Block,
+    /// A block by which it was.
+    pub seen_by: Block,
+}
+
 /// One delta, as far as it is remembered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Payload {
     /// Who uploaded it.
     pub owner: Hotkey,
-    /// The first block at which it can have been there, as far as this validator knows.
+    /// The first block at which it can have been there: as its owner states, and no earlier than it was looked for in vain.
     pub since: Block,
+    /// When it was first seen.
+    pub sight: Sight,
     /// What it looks like.
     pub sketch: Sketch,
 }
 
 /// What a hotkey's bucket held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Look {
-    /// The head when it was last read.
+    /// The block of the last look.
     pub at: Block,
-    /// The object that its manifest named, if there was one.
-    pub object: Option<Hash>,
-    /// The last block at which something else was there.
-    pub not_before: Block,
+    /// Objects that its manifest has named, oldest first.
+    pub objects: Vec<(Hash, Sight)>,
 }
 
 /// What is remembered of deltas, over restarts.
@@ -56,69 +69,226 @@ pub struct Memory {
     pub secret: Hash,
     /// By hotkey.
     pub seen: BTreeMap<Hotkey, Seen>,
-    /// What each hotkey's bucket held when it was last read.
+    /// What each hotkey's bucket held.
     pub looks: BTreeMap<Hotkey, Look>,
     /// Canonical hash of a delta's values → whose it is.
     pub payloads: BTreeMap<Hash, Payload>,
+    /// Hotkeys that were caught copying, and the block until which they are not judged.
+    pub suspended: BTreeMap<Hotkey, Block>,
+}
+
+/// Somebody who uploaded what another hotkey had before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copier {
+    /// Who.
+    pub hotkey: Hotkey,
+    /// Why that is known.
+    pub skip: Skip,
 }
 
 impl Memory {
     /// Nothing, yet.
     pub fn new(secret: Hash) -> Self {
-        Self { secret, seen: BTreeMap::new(), looks: BTreeMap::new(), payloads: BTreeMap::new() }
+        Self {
+            secret,
+            seen: BTreeMap::new(),
+            looks: BTreeMap::new(),
+            payloads: BTreeMap::new(),
+            suspended: BTreeMap::new(),
+        }
     }
 
     /// Forgets hotkeys that `keep` does not name. Their deltas stay known: a copy of them is one all the same.
     pub fn retain(&mut self, keep: impl Fn(&Hotkey) -> bool) {
         self.seen.retain(|hotkey, _| keep(hotkey));
         self.looks.retain(|hotkey, _| keep(hotkey));
+        self.suspended.retain(|hotkey, _| keep(hotkey));
     }
 
-    /// Takes note of what `hotkey`'s bucket held at `head` (nothing, if it could not be read). Returns the block since when
-    /// this object can have been there: that of the last look that found something else, 0 if there was none.
-    pub fn look(&mut self, hotkey: Hotkey, head: Block, object: Option<Hash>) -> Block {
-        let look = self.looks.entry(hotkey).or_insert(Look { at: head, object, not_before: Block(0) });
-        if look.object != object {
-            (look.object, look.not_before) = (object, look.at);
+    /// Takes note of what `hotkey`'s bucket held (`None`: nothing) in a look that began at block `asked` and ended by block
+    /// `answered`. One that is older than another is no news.
+    pub fn look(&mut self, hotkey: Hotkey, asked: Block, answered: Block, object: Option<Hash>) {
+        let first = !self.looks.contains_key(&hotkey);
+        let look = self.looks.entry(hotkey).or_default();
+        if asked < look.at {
+            return;
         }
-        look.at = head;
-        look.not_before
+        let not_before = if first { Block(0) } else { look.at };
+        look.at = asked;
+        let Some(object) = object else { return };
+        if look.objects.iter().all(|(known, _)| *known != object) {
+            look.objects.push((object, Sight { not_before, seen_by: answered }));
+            let surplus = look.objects.len().saturating_sub(MAX_SIGHTS);
+            look.objects.drain(..surplus);
+        }
     }
 
-    /// Refuses values that another hotkey uploaded before, the same or nearly the same ones: the earlier block wins. A miner
-    /// states its block itself; a look at its bucket that found something else (`not_before`) bounds what it can claim.
+    /// When `object` was first seen in `hotkey`'s bucket; `now` if that is not known.
+    fn sight(&self, hotkey: &Hotkey, object: &Hash, now: Block) -> Sight {
+        let known = self.looks.get(hotkey).and_then(|look| look.objects.iter().find(|(known, _)| known == object));
+        known.map_or(Sight { not_before: Block(0), seen_by: now }, |(_, sight)| *sight)
+    }
+
+    /// Refuses values that another hotkey had before, the same or nearly the same ones. Who had them first is known if one
+    /// bucket was seen with them before the other was seen without; otherwise the earlier stated block wins, and nobody is
+    /// blamed. Returns those who are now known to have copied these values.
     pub fn check_original(
         &mut self,
         m: &DeltaManifest,
         delta: &Params,
-        not_before: Block,
+        now: Block,
         max_cosine: f64,
-    ) -> Result<(), Skip> {
-        let since = m.block.max(not_before);
+    ) -> Result<Vec<Copier>, Skip> {
+        let sight = self.sight(&m.hotkey, &m.object, now);
+        let since = m.block.max(sight.not_before);
         let hash = delta.hash();
         let sketch = Sketch::new(delta, &self.secret);
-        let earlier = |p: &&Payload| p.owner != m.hotkey && p.since <= since;
-        if let Some(first) = self.payloads.get(&hash).filter(earlier) {
-            let why = format!("{} uploaded the same values at block {}", first.owner, first.since);
-            return Err(Skip::new(Reason::Copied, why));
-        }
-        let others = self.payloads.values().filter(earlier).map(|p| (p.sketch.cosine(&sketch), p));
-        if let Some((cosine, nearest)) = others.max_by(|a, b| a.0.total_cmp(&b.0)) {
-            tracing::debug!(hotkey = m.hotkey.short(), cosine, of = nearest.owner.short(), "nearest other delta");
-            // At 1 the check is off: exact copies are refused above.
-            if max_cosine < 1.0 && cosine > max_cosine {
-                let why = format!("cosine {cosine:.3} with what {} uploaded at block {}", nearest.owner, nearest.since);
-                return Err(Skip::new(Reason::NearCopy, why));
+        let mut copiers: Vec<Copier> = Vec::new();
+        let mut unclear = None;
+        for (other, p) in self.payloads.iter().filter(|(_, p)| p.owner != m.hotkey) {
+            let cosine = p.sketch.cosine(&sketch);
+            // At 1 the check is off: only exact copies are refused.
+            if *other != hash && (max_cosine >= 1.0 || cosine <= max_cosine) {
+                continue;
+            }
+            let (same, reason) = if *other == hash {
+                ("the same values".to_owned(), Reason::Copied)
+            } else {
+                (format!("cosine {cosine:.3}"), Reason::NearCopy)
+            };
+            if p.sight.seen_by <= sight.not_before {
+                let (owner, by, then) = (p.owner, p.sight.seen_by, sight.not_before);
+                return Err(Skip::new(
+                    reason,
+                    format!("{same}, seen at {owner} by block {by}, and not here at block {then}"),
+                ));
+            }
+            if sight.seen_by <= p.sight.not_before {
+                let (owner, by, then) = (m.hotkey, sight.seen_by, p.sight.not_before);
+                let why = format!("{same}, seen at {owner} by block {by}, and not here at block {then}");
+                copiers.push(Copier { hotkey: p.owner, skip: Skip::new(reason, why) });
+            } else if p.since <= since {
+                unclear = Some(format!("{same}, which {} states to have had at block {}", p.owner, p.since));
             }
         }
-        // The same values again, or claimed earlier by another: the first block stands.
-        let known = self.payloads.get(&hash).filter(|p| p.owner == m.hotkey).map(|p| p.since);
-        let payload = Payload { owner: m.hotkey, since: known.unwrap_or(since).min(since), sketch };
-        self.payloads.insert(hash, payload);
+        if let Some(why) = unclear {
+            return Err(Skip::new(Reason::MaybeCopied, why));
+        }
+        // The same values again: the first block stands.
+        let known = self.payloads.get(&hash).filter(|p| p.owner == m.hotkey);
+        let (since, sight) = known.map_or((since, sight), |p| (p.since.min(since), p.sight));
+        self.payloads.insert(hash, Payload { owner: m.hotkey, since, sight, sketch });
         if self.payloads.len() > MAX_PAYLOADS {
             let oldest = self.payloads.iter().min_by_key(|(_, p)| p.since).map(|(hash, _)| *hash);
             oldest.map(|hash| self.payloads.remove(&hash));
         }
-        Ok(())
+        copiers.dedup_by_key(|copier| copier.hotkey);
+        Ok(copiers)
+    }
+
+    /// Whether `hotkey` is suspended at `now`, and until when.
+    pub fn suspended(&self, hotkey: &Hotkey, now: Block) -> Option<Block> {
+        self.suspended.get(hotkey).copied().filter(|until| now < *until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bistro_core::ids::{NetUid, Uid};
+    use bistro_core::params::Tensor;
+    use bistro_core::protocol::Encoding;
+
+    use super::*;
+
+    const AUTHOR: Hotkey = Hotkey([1; 32]);
+    const COPIER: Hotkey = Hotkey([2; 32]);
+
+    fn manifest(hotkey: Hotkey, block: u64) -> DeltaManifest {
+        DeltaManifest {
+            netuid: NetUid(1),
+            uid: Uid(0),
+            hotkey,
+            block: Block(block),
+            rules: Hash([0; 32]),
+            base_seq: 0,
+            base: Hash([0; 32]),
+            encoding: Encoding::F32,
+            object: Hash(hotkey.0),
+            size: 9,
+            steps: 1,
+            tokens: 1,
+        }
+    }
+
+    fn values() -> Params {
+        let data = (0..4000).map(|i| ((i * 7919 % 101) as f32) - 50.0).collect();
+        Params { tensors: [("w".to_owned(), Tensor::new(vec![40, 100], data))].into() }
+    }
+
+    /// Author and copier, looked at in these blocks; whether the object is there.
+    fn memory(looks: &[(Hotkey, u64, bool)]) -> Memory {
+        let mut memory = Memory::new(Hash([5; 32]));
+        for (hotkey, block, there) in looks {
+            memory.look(*hotkey, Block(*block), Block(*block), there.then_some(Hash(hotkey.0)));
+        }
+        memory
+    }
+
+    fn check(memory: &mut Memory, hotkey: Hotkey, block: u64) -> Result<Vec<Hotkey>, Reason> {
+        let checked = memory.check_original(&manifest(hotkey, block), &values(), Block(50), 0.9);
+        checked.map(|copiers| copiers.into_iter().map(|c| c.hotkey).collect()).map_err(|skip| skip.reason)
+    }
+
+    const WATCHED: [(Hotkey, u64, bool); 6] = [
+        (AUTHOR, 9, false),
+        (COPIER, 9, false),
+        (AUTHOR, 10, true),
+        (COPIER, 10, false),
+        (AUTHOR, 11, true),
+        (COPIER, 11, true),
+    ];
+
+    #[test]
+    fn a_copy_is_proven_by_looks_whatever_block_it_states() {
+        let mut memory = memory(&WATCHED);
+        assert_eq!(check(&mut memory, AUTHOR, 10), Ok(vec![]));
+        assert_eq!(check(&mut memory, COPIER, 1), Err(Reason::Copied));
+    }
+
+    #[test]
+    fn a_copy_that_was_judged_first_is_found_out_when_the_original_comes() {
+        let mut memory = memory(&WATCHED);
+        assert_eq!(check(&mut memory, COPIER, 1), Ok(vec![]));
+        assert_eq!(check(&mut memory, AUTHOR, 10), Ok(vec![COPIER]));
+    }
+
+    #[test]
+    fn without_proof_the_earlier_stated_block_wins_and_nobody_is_blamed() {
+        let both_at_once = [(AUTHOR, 9, false), (COPIER, 9, false), (AUTHOR, 10, true), (COPIER, 10, true)];
+        let mut first = memory(&both_at_once);
+        assert_eq!(check(&mut first, AUTHOR, 10), Ok(vec![]));
+        assert_eq!(check(&mut first, COPIER, 10), Err(Reason::MaybeCopied));
+        let mut never_looked = memory(&[]);
+        assert_eq!(check(&mut never_looked, COPIER, 12), Ok(vec![]));
+        assert_eq!(check(&mut never_looked, AUTHOR, 10), Ok(vec![]), "stated earlier, but that is no proof");
+    }
+
+    #[test]
+    fn a_look_that_comes_late_is_no_news_and_an_old_object_again_keeps_its_first_sight() {
+        let mut memory = memory(&WATCHED);
+        memory.look(AUTHOR, Block(8), Block(12), None);
+        memory.look(AUTHOR, Block(14), Block(14), Some(Hash([9; 32])));
+        memory.look(AUTHOR, Block(15), Block(15), Some(Hash(AUTHOR.0)));
+        let sight = memory.sight(&AUTHOR, &Hash(AUTHOR.0), Block(50));
+        assert_eq!(sight, Sight { not_before: Block(9), seen_by: Block(10) });
+        assert_eq!(memory.looks[&AUTHOR].at, Block(15));
+    }
+
+    #[test]
+    fn a_suspension_ends() {
+        let mut memory = memory(&[]);
+        memory.suspended.insert(COPIER, Block(30));
+        assert_eq!(memory.suspended(&COPIER, Block(29)), Some(Block(30)));
+        assert_eq!(memory.suspended(&COPIER, Block(30)), None);
     }
 }

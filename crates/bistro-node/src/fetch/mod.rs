@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use crate::Parts;
 use crate::master::Master;
-pub use memory::{Memory, Seen};
+pub use memory::{Copier, Memory, Seen};
 
 /// Blocks by which a miner's head may be ahead of ours.
 const BLOCK_TOLERANCE: u64 = 3;
@@ -36,6 +36,8 @@ pub struct Delta {
     pub object: Bytes,
     /// Its values.
     pub params: Params,
+    /// Who is now known to have copied it.
+    pub copiers: Vec<Copier>,
 }
 
 /// A delta as it was downloaded: of the stated size and hash, not looked into yet.
@@ -74,13 +76,8 @@ impl Fetcher {
     /// The newest delta of `neuron` up to its bytes, or why there is none to judge. `seen` is what is remembered of it.
     pub async fn download(&self, neuron: &Neuron, seen: Option<&Seen>) -> Result<Download, Refusal> {
         let nameless = |skip| (skip, None);
-        let commitment = self.parts.chain.commitment(&neuron.hotkey).await;
-        // A failure of the own chain connection is not the miner's doing, and no fault of anybody.
-        let commitment = commitment.map_err(|error| nameless(Skip::new(Reason::Unreachable, error)))?;
-        let none = || nameless(Skip::new(Reason::NoBucket, "no bucket is committed on the chain"));
-        let commitment = commitment.ok_or_else(none)?;
-        let bucket = BucketAddress::parse(&commitment).map_err(|why| nameless(Skip::new(Reason::BadBucket, why)))?;
-        let (manifest, manifest_bytes) = self.manifest(&bucket, neuron).await.map_err(nameless)?;
+        let bucket = bucket(&self.parts, neuron).await.map_err(nameless)?;
+        let (manifest, manifest_bytes) = manifest(&self.parts, &bucket, neuron).await.map_err(nameless)?;
         let named = |skip| (skip, Some(manifest.object));
         self.check_statement(&manifest, neuron, seen).map_err(named)?;
         let object = self.object(&bucket, &manifest).await.map_err(named)?;
@@ -95,32 +92,16 @@ impl Fetcher {
         neuron: &Neuron,
         master: &Master,
         memory: &mut Memory,
-        not_before: Block,
     ) -> Result<Delta, Refusal> {
         let Download { manifest, manifest_bytes, object } = download;
         let named = |skip| (skip, Some(manifest.object));
         self.check_statement(&manifest, neuron, memory.seen.get(&neuron.hotkey)).map_err(named)?;
         let params = self.values(&manifest, &object, master).map_err(named)?;
         let max_cosine = self.rules.mechanism.deltas.max_cosine;
-        memory.check_original(&manifest, &params, not_before, max_cosine).map_err(named)?;
+        let copiers = memory.check_original(&manifest, &params, self.head, max_cosine).map_err(named)?;
         let seen = Seen { block: manifest.block, object: manifest.object, master_seq: self.lineage.seq };
         memory.seen.insert(neuron.hotkey, seen);
-        Ok(Delta { manifest, manifest_bytes, object, params })
-    }
-
-    /// The signed manifest: length, form, signature.
-    async fn manifest(&self, bucket: &BucketAddress, neuron: &Neuron) -> Result<(DeltaManifest, Bytes), Skip> {
-        let key = Folder::new(self.parts.netuid, &neuron.hotkey).latest();
-        let limits =
-            ReadLimits { max_bytes: MAX_MANIFEST_BYTES, deadline: Duration::from_secs(10), min_bytes_per_second: 1024 };
-        let found = self.parts.public.get(bucket, &key, limits).await.map_err(|e| unreachable(&e))?;
-        let bytes = found.ok_or_else(|| Skip::new(Reason::NoDelta, format!("bucket {bucket} holds no {key}")))?;
-        let verify = |hotkey: &_, message: &[u8], signature: &_| self.parts.identity.verify(hotkey, message, signature);
-        let signed = Signed::<DeltaManifest>::from_json(&bytes, verify).map_err(|error| {
-            let signature = matches!(error, bistro_core::protocol::ManifestError::Signature(_));
-            Skip::new(if signature { Reason::BadSignature } else { Reason::BadManifest }, error)
-        })?;
-        Ok((signed.statement, bytes))
+        Ok(Delta { manifest, manifest_bytes, object, params, copiers })
     }
 
     /// Owner, rules, block, base, what was merged or judged before, encoding, size: all before the object is asked for.
@@ -198,6 +179,40 @@ impl Fetcher {
         bistro_delta::check_norm(&params, &master.params, ratio)?;
         Ok(params)
     }
+}
+
+/// Which object `neuron`'s bucket names, without downloading it; `None` if nothing that could be judged. An error says that the
+/// bucket could not be read.
+pub async fn glance(parts: &Parts, neuron: &Neuron) -> Result<Option<Hash>, Skip> {
+    let found = async { manifest(parts, &bucket(parts, neuron).await?, neuron).await };
+    match found.await {
+        Ok((manifest, _)) => Ok(Some(manifest.object)),
+        Err(skip) if skip.reason == Reason::Unreachable => Err(skip),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The bucket that `neuron` has committed.
+async fn bucket(parts: &Parts, neuron: &Neuron) -> Result<BucketAddress, Skip> {
+    // A failure of the own chain connection is not the miner's doing, and no fault of anybody.
+    let commitment = parts.chain.commitment(&neuron.hotkey).await.map_err(|e| Skip::new(Reason::Unreachable, e))?;
+    let none = || Skip::new(Reason::NoBucket, "no bucket is committed on the chain");
+    BucketAddress::parse(&commitment.ok_or_else(none)?).map_err(|why| Skip::new(Reason::BadBucket, why))
+}
+
+/// The signed manifest: length, form, signature.
+async fn manifest(parts: &Parts, bucket: &BucketAddress, neuron: &Neuron) -> Result<(DeltaManifest, Bytes), Skip> {
+    let key = Folder::new(parts.netuid, &neuron.hotkey).latest();
+    let limits =
+        ReadLimits { max_bytes: MAX_MANIFEST_BYTES, deadline: Duration::from_secs(10), min_bytes_per_second: 1024 };
+    let found = parts.public.get(bucket, &key, limits).await.map_err(|e| unreachable(&e))?;
+    let bytes = found.ok_or_else(|| Skip::new(Reason::NoDelta, format!("bucket {bucket} holds no {key}")))?;
+    let verify = |hotkey: &_, message: &[u8], signature: &_| parts.identity.verify(hotkey, message, signature);
+    let signed = Signed::<DeltaManifest>::from_json(&bytes, verify).map_err(|error| {
+        let signature = matches!(error, bistro_core::protocol::ManifestError::Signature(_));
+        Skip::new(if signature { Reason::BadSignature } else { Reason::BadManifest }, error)
+    })?;
+    Ok((signed.statement, bytes))
 }
 
 /// A miner's bucket that fails is the miner's trouble, whatever the failure.

@@ -2,10 +2,12 @@
 //!
 //! - this file: the loop.
 //! - [`start`]: from nothing, or from a state file, to the first turn.
+//! - `glances`: what every bucket names, block by block.
 //! - [`turn`]: whose turn it is, and its delta on the way.
 //! - [`trial`]: a delta on the model: losses, and the verdict they lead to.
 //! - [`state`]: what survives a restart.
 
+mod glances;
 pub mod start;
 pub mod state;
 pub mod trial;
@@ -23,10 +25,12 @@ use bistro_core::protocol::{Accepted, MasterManifest};
 use bistro_core::rules::Rules;
 use bistro_core::skip::Skip;
 use rand_chacha::ChaCha20Rng;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::compute::{Meter, compute};
-use crate::fetch::Delta;
+use crate::fetch::{Copier, Delta};
 use crate::files::DataDir;
 use crate::gather::gather;
 use crate::leader::{self, Leader};
@@ -68,6 +72,9 @@ pub struct Validator {
     meter: Meter,
     /// The turn that comes next, its delta on the way.
     upcoming: Option<Upcoming>,
+    /// What was seen in everybody's buckets.
+    glances: mpsc::Receiver<glances::Glances>,
+    _looking_around: AbortOnDropHandle<()>,
 }
 
 /// What a validator did until it was stopped.
@@ -101,6 +108,7 @@ pub async fn run(
                 continue;
             }
         };
+        v.blame(&delta)?;
         let judged = match v.judge(&mut turn, &delta).await? {
             Outcome::Judged(judged) => judged, //                             add_delta; local_loss, global_loss = eval( … )
             Outcome::Skip(skip) => {
@@ -219,12 +227,28 @@ impl Validator {
             return Ok(());
         }
         tracing::info!(uid = %miner.uid, hotkey = miner.hotkey.short(), reason = skip.reason.name(), detail = skip.detail, "skipped");
+        if skip.reason.is_copy() {
+            let until = Block(self.head.0 + self.rules.mechanism.deltas.copy_suspends);
+            self.state.memory.suspended.insert(miner.hotkey, until);
+        }
         if skip.reason.is_fault() {
             self.state.scores.fault(&self.rules.mechanism.scoring, &miner.hotkey);
             self.offer_weights();
         }
         self.log.append(self.head, Event::Skipped { uid: miner.uid, hotkey: miner.hotkey, object, skip })?;
         self.data.save(state::FILE, &self.state)
+    }
+
+    /// Whoever copied this delta before it was judged is treated as if it had been refused.
+    fn blame(&mut self, delta: &Delta) -> Result<(), NodeError> {
+        for Copier { hotkey, skip } in &delta.copiers {
+            if let Some(copier) = self.metagraph.neuron(hotkey).cloned() {
+                let skips = self.skips;
+                self.skip(&copier, skip.clone(), None)?;
+                self.skips = skips;
+            }
+        }
+        Ok(())
     }
 
     async fn judge(&mut self, turn: &mut Turn, delta: &Delta) -> Result<Outcome, NodeError> {

@@ -8,8 +8,9 @@ use bistro_core::protocol::MasterManifest;
 use bistro_core::rules::Rules;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Validator;
 use super::state::{self, State};
@@ -67,7 +68,11 @@ impl Validator {
         let found = leader::find(&parts, &metagraph).await?;
         let leads = super::leads(&metagraph, &parts.identity.hotkey(), found.as_ref());
         tracing::info!(seq = master.seq, hash = master.hash.hash16(), parameters = spec.numel(), "validating");
+        let (sender, glances) = mpsc::channel(super::glances::WAITING);
+        let looking = AbortOnDropHandle::new(tokio::spawn(super::glances::look_around(parts.clone(), sender)));
         Ok(Self {
+            glances,
+            _looking_around: looking,
             meter: Meter::new(parts.clock.clone()),
             parts,
             rules: rules.into(),

@@ -5,6 +5,7 @@ use bistro_core::ids::Block;
 use bistro_core::mechanism::selection;
 use bistro_core::pages::{PageId, schedule};
 use bistro_core::ports::Neuron;
+use bistro_core::skip::{Reason, Skip};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Validator;
@@ -98,14 +99,25 @@ impl Validator {
 
     /// The delta of this turn, every check passed, or why there is none to judge.
     pub(super) fn open(&mut self, turn: &Turn, downloaded: Result<Download, Refusal>) -> Result<Delta, Refusal> {
-        // A bucket that cannot be read shows nothing.
+        let (memory, hotkey) = (&mut self.state.memory, turn.miner.hotkey);
+        while let Ok(glances) = self.glances.try_recv() {
+            for (hotkey, object) in glances.found {
+                memory.look(hotkey, glances.asked, glances.answered, object);
+            }
+        }
         let object = downloaded.as_ref().map_or_else(|(_, object)| *object, |download| Some(download.manifest.object));
-        let not_before = self.state.memory.look(turn.miner.hotkey, self.head, object);
+        // A bucket that cannot be read shows nothing.
+        if object.is_some() {
+            memory.look(hotkey, turn.block, self.head, object);
+        }
+        if let Some(until) = memory.suspended(&hotkey, self.head) {
+            return Err((Skip::new(Reason::Suspended, format!("for copying, until block {until}")), object));
+        }
         let downloaded = downloaded?;
         // Its pages are fetched while it is looked into; those of a refused one are not needed.
         self.pages.want(&[turn.local_pages.as_slice(), &turn.global_pages, &turn.proof_pages].concat());
         let fetcher = self.fetcher();
-        compute(|| fetcher.open(downloaded, &turn.miner, &self.master, &mut self.state.memory, not_before))
+        compute(|| fetcher.open(downloaded, &turn.miner, &self.master, &mut self.state.memory))
     }
 
     /// Whether the next block is waited for once `more` turns end in a skip: as many as there are neurons in a row.

@@ -78,7 +78,7 @@ impl Attacker {
             Kind::Copy | Kind::BackdatedCopy => self.copied(&metagraph.neurons, 1.0, 0.0).await?,
             Kind::RescaledCopy => self.copied(&metagraph.neurons, 0.5, 0.0).await?,
             Kind::NoisyCopy => self.copied(&metagraph.neurons, 1.0, 0.1).await?,
-            Kind::DisguisedCopy => self.copied(&metagraph.neurons, 1.0, 0.5).await?,
+            Kind::DisguisedCopy => self.copied(&metagraph.neurons, 1.0, 0.65).await?,
             _ => self.random(1e-2),
         };
         self.send(&leader, uid, &delta).await
