@@ -11,14 +11,30 @@ use bistro_core::ports::{Chain, Clock, Identity, Metagraph, Neuron, PortError, R
 /// Subnet of all simulations.
 pub const NETUID: NetUid = NetUid(7);
 
-/// Virtual time of a block.
+/// Virtual time of a block, unless the chain has a pace of its own.
 pub const BLOCK_TIME: Duration = Duration::from_secs(12);
 
-/// Blocks between two submissions of weights.
-const RATE_LIMIT: u64 = 10;
+/// How fast a chain is.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Virtual time of a block.
+    pub block_time: Duration,
+    /// What a call takes. Without it, loops that never wait would leave the virtual clock standing.
+    pub travel: Duration,
+    /// Blocks between two submissions of weights.
+    pub rate_limit: u64,
+    /// Blocks after which a write is final, and returns.
+    pub finality: u32,
+    /// Blocks after which weights are seen, and count; more than 0 is commit-reveal.
+    pub reveal: u64,
+}
 
-/// Blocks after which a write is final.
-const FINALITY: u32 = 2;
+impl Default for Pace {
+    /// Bittensor's blocks, weights every two minutes.
+    fn default() -> Self {
+        Self { block_time: BLOCK_TIME, travel: Duration::from_millis(50), rate_limit: 10, finality: 2, reveal: 0 }
+    }
+}
 
 /// Blocks of an epoch, at whose end weights earn.
 const TEMPO: u64 = 10;
@@ -30,15 +46,15 @@ pub struct Submission {
     pub block: Block,
     /// By whom.
     pub validator: Hotkey,
-    /// For whom (by the owners of the uids at that block), and how much of 65535.
-    pub weights: Vec<(Hotkey, u16)>,
+    /// For which uid, who held it at that block, and how much of 65535.
+    pub weights: Vec<(Uid, Hotkey, u16)>,
 }
 
 impl Submission {
     /// Share of each hotkey; they sum to 1.
     pub fn shares(&self) -> Vec<(Hotkey, f64)> {
-        let sum: u64 = self.weights.iter().map(|(_, weight)| u64::from(*weight)).sum();
-        self.weights.iter().map(|(hotkey, weight)| (*hotkey, f64::from(*weight) / sum.max(1) as f64)).collect()
+        let sum: u64 = self.weights.iter().map(|(.., weight)| u64::from(*weight)).sum();
+        self.weights.iter().map(|(_, hotkey, weight)| (*hotkey, f64::from(*weight) / sum.max(1) as f64)).collect()
     }
 }
 
@@ -59,20 +75,26 @@ struct State {
 #[derive(Clone)]
 pub struct SimChain {
     state: Arc<Mutex<State>>,
+    pace: Pace,
     begin: tokio::time::Instant,
 }
 
 impl SimChain {
     /// A subnet of these hotkeys with their stakes, in uid order; whoever has any may set weights. Weights are seen, and count,
-    /// `reveal` blocks after they were set: more than 0 is commit-reveal.
-    pub fn new(neurons: Vec<(Hotkey, u64)>, reveal: u64) -> Self {
-        let state = State { neurons, reveal, ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)), begin: tokio::time::Instant::now() }
+    /// `pace.reveal` blocks after they were set.
+    pub fn new(neurons: Vec<(Hotkey, u64)>, pace: Pace) -> Self {
+        let state = State { neurons, reveal: pace.reveal, ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)), pace, begin: tokio::time::Instant::now() }
+    }
+
+    /// Gives `hotkey`'s uid to `to`, as when a newcomer takes the slot of somebody who earns nothing.
+    pub fn recycle(&self, hotkey: &Hotkey, to: Hotkey) {
+        self.lock().neurons.iter_mut().filter(|(held, _)| held == hotkey).for_each(|slot| slot.0 = to);
     }
 
     /// The newest block.
     pub fn block(&self) -> Block {
-        Block(1 + (self.begin.elapsed().as_millis() / BLOCK_TIME.as_millis()) as u64)
+        Block(1 + (self.begin.elapsed().as_millis() / self.pace.block_time.as_millis()) as u64)
     }
 
     /// The chain as `hotkey` meets it.
@@ -95,11 +117,11 @@ impl SimChain {
             netuid: NETUID,
             block,
             neurons: state.neurons.iter().enumerate().map(neuron).collect(),
-            weights_rate_limit: RATE_LIMIT,
+            weights_rate_limit: self.pace.rate_limit,
             min_allowed_weights: 1,
             max_weight: u16::MAX,
             stake_threshold: 1,
-            block_time: BLOCK_TIME,
+            block_time: self.pace.block_time,
             tempo: TEMPO as u16,
             commit_reveal: false,
         }
@@ -125,10 +147,10 @@ impl SimChain {
 
     /// Another branch wins: what was written in the last blocks and is not final is gone, as if it had never been.
     pub fn reorganise(&self) {
-        let block = self.block();
+        let (block, finality) = (self.block(), u64::from(self.pace.finality));
         let mut state = self.lock();
-        state.submissions.retain(|s| block.since(s.block) >= FINALITY.into());
-        state.commitments.retain(|_, (since, _)| block.since(*since) >= FINALITY.into());
+        state.submissions.retain(|s| block.since(s.block) >= finality);
+        state.commitments.retain(|_, (since, _)| block.since(*since) >= finality);
     }
 
     /// The newest weights of each validator that are seen at `block`, with its stake.
@@ -208,38 +230,40 @@ struct OneChain {
     me: Hotkey,
 }
 
-/// What a call takes.
-async fn travel() {
-    tokio::time::sleep(Duration::from_millis(50)).await;
+impl OneChain {
+    async fn travel(&self) {
+        tokio::time::sleep(self.chain.pace.travel).await;
+    }
 }
 
 #[async_trait]
 impl Chain for OneChain {
     async fn head(&self) -> Result<Block, PortError> {
-        travel().await;
+        self.travel().await;
         Ok(self.chain.block())
     }
 
     async fn next_block(&self, after: Block) -> Result<Block, PortError> {
         while self.chain.block() <= after {
-            let into = self.chain.begin.elapsed().as_millis() % BLOCK_TIME.as_millis();
-            tokio::time::sleep(BLOCK_TIME.saturating_sub(Duration::from_millis(into as u64))).await;
+            let block_time = self.chain.pace.block_time;
+            let into = self.chain.begin.elapsed().as_millis() % block_time.as_millis();
+            tokio::time::sleep(block_time.saturating_sub(Duration::from_millis(into as u64))).await;
         }
         Ok(self.chain.block())
     }
 
     async fn metagraph(&self) -> Result<Metagraph, PortError> {
-        travel().await;
+        self.travel().await;
         Ok(self.chain.metagraph())
     }
 
     async fn commitment(&self, hotkey: &Hotkey) -> Result<Option<String>, PortError> {
-        travel().await;
+        self.travel().await;
         Ok(self.chain.lock().commitments.get(hotkey).map(|(_, text)| text.clone()))
     }
 
     async fn commit(&self, text: &str) -> Result<(), PortError> {
-        travel().await;
+        self.travel().await;
         let written = (self.chain.block(), text.to_owned());
         let there = |state: &State| state.commitments.get(&self.me).is_some_and(|(_, now)| *now == written.1);
         if there(&self.chain.lock()) {
@@ -250,15 +274,15 @@ impl Chain for OneChain {
     }
 
     async fn set_weights(&self, weights: &[(Uid, u16)]) -> Result<(), PortError> {
-        travel().await;
+        self.travel().await;
         let block = self.chain.block();
         {
             let mut state = self.chain.lock();
-            if state.last_update(&self.me).is_some_and(|last| block.since(last) < RATE_LIMIT) {
+            if state.last_update(&self.me).is_some_and(|last| block.since(last) < self.chain.pace.rate_limit) {
                 let name = "SettingWeightsTooFast".to_owned();
-                return Err(PortError { message: name.clone(), name, retry: Retry::After(RATE_LIMIT) });
+                return Err(PortError { message: name.clone(), name, retry: Retry::After(self.chain.pace.rate_limit) });
             }
-            let owner = |(uid, weight): &(Uid, u16)| Some((state.neurons.get(usize::from(uid.0))?.0, *weight));
+            let owner = |(uid, weight): &(Uid, u16)| Some((*uid, state.neurons.get(usize::from(uid.0))?.0, *weight));
             let weights = weights.iter().filter_map(owner).collect();
             state.submissions.push(Submission { block, validator: self.me, weights });
         }
@@ -269,7 +293,7 @@ impl Chain for OneChain {
 impl OneChain {
     /// Waits until a write is final, as the real client does, and tells if another branch won meanwhile.
     async fn final_if(&self, there: impl Fn(&State) -> bool) -> Result<(), PortError> {
-        tokio::time::sleep(BLOCK_TIME * FINALITY).await;
+        tokio::time::sleep(self.chain.pace.block_time * self.chain.pace.finality).await;
         if there(&self.chain.lock()) {
             return Ok(());
         }
@@ -320,7 +344,7 @@ mod tests {
     use super::*;
 
     fn vote(validator: u8, block: u64, weights: &[(u8, u16)]) -> Submission {
-        let weights = weights.iter().map(|(n, weight)| (Hotkey([*n; 32]), *weight)).collect();
+        let weights = weights.iter().map(|(n, weight)| (Uid((*n).into()), Hotkey([*n; 32]), *weight)).collect();
         Submission { block: Block(block), validator: Hotkey([validator; 32]), weights }
     }
 
@@ -353,7 +377,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reorganisation_takes_back_what_is_not_final_and_the_writer_is_told() {
         let (one, two) = (Hotkey([1; 32]), Hotkey([2; 32]));
-        let chain = SimChain::new(vec![(one, 9), (two, 0)], 0);
+        let chain = SimChain::new(vec![(one, 9), (two, 0)], Pace::default());
         chain.of(one).commit("kept").await.unwrap();
         chain.of(one).set_weights(&[(Uid(1), 7)]).await.unwrap();
         let writer = chain.of(two);

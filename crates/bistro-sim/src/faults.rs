@@ -259,13 +259,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::chain::SimChain;
+    use crate::chain::{Pace, SimChain};
 
     #[tokio::test(start_paused = true)]
     async fn as_many_calls_meet_a_fault_as_the_share_says_and_each_fault_strikes() {
         let me = Hotkey([1; 32]);
         let faults = Faults::new(3, 0.4);
-        let chain: Arc<dyn Chain> = Arc::new(Faulty { inner: SimChain::new(vec![(me, 1)], 0).of(me), faults });
+        let chain: Arc<dyn Chain> =
+            Arc::new(Faulty { inner: SimChain::new(vec![(me, 1)], Pace::default()).of(me), faults });
         let mut names: BTreeMap<String, u32> = BTreeMap::new();
         let mut behind = 0;
         let mut newest = Block(0);

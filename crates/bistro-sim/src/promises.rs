@@ -88,8 +88,8 @@ impl Watch {
             let Some(records) = logs.get(&submission.validator) else { continue };
             let judged: BTreeSet<Hotkey> =
                 records.iter().filter(|r| r.block <= submission.block).filter_map(|r| paid_for(world, r)).collect();
-            for (hotkey, _) in
-                submission.weights.iter().filter(|(hotkey, weight)| *weight > 0 && !judged.contains(hotkey))
+            for (_, hotkey, _) in
+                submission.weights.iter().filter(|(_, hotkey, weight)| *weight > 0 && !judged.contains(hotkey))
             {
                 let block = submission.block;
                 self.broken.push(format!("P4: weight for {hotkey} at block {block}, who had done nothing for it"));

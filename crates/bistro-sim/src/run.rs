@@ -15,13 +15,13 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::{BLOCK_TIME, FakeIdentity, NETUID, SimChain, VirtualClock};
+use crate::chain::{BLOCK_TIME, FakeIdentity, NETUID, Pace, SimChain, VirtualClock};
 use crate::course::Course;
 use crate::faults::{Faults, Faulty};
 use crate::kinds::{self, Kind, Mining};
+use crate::promises;
 use crate::scenario::Scenario;
-use crate::toy::{self, ToyBuild};
-use crate::{promises, toy::yardstick};
+use crate::toy::{self, ToyBuild, yardstick};
 
 /// Seconds after which a program that ended is started again, as a service manager does.
 const RESTART: Duration = Duration::from_secs(5);
@@ -102,7 +102,10 @@ async fn simulate(scenario: &Scenario, seed: u64, dir: &Path) -> Result<Outcome>
     let (copiers, miners) = others.split_at(scenario.weight_copiers.len());
     let stakes = scenario.validators.iter().chain(&scenario.weight_copiers).copied().chain(std::iter::repeat(0));
     let world = Arc::new(World {
-        chain: SimChain::new(hotkeys.iter().copied().zip(stakes).collect(), scenario.commit_reveal),
+        chain: SimChain::new(
+            hotkeys.iter().copied().zip(stakes).collect(),
+            Pace { reveal: scenario.commit_reveal, ..Pace::default() },
+        ),
         buckets: FakeBuckets::new(),
         rules: toy::rules(NETUID, mechanism),
         validators: validators.to_vec(),

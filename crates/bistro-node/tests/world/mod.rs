@@ -1,43 +1,34 @@
-//! A network in one process: fake chain, buckets and signatures, a toy model with real gradients, virtual time.
+//! A network in one process: the simulator's chain at a quicker pace, fake buckets, and a model so small that two honest
+//! miners find the same.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bistro_core::ids::{Block, Hash, Hotkey, NetUid, Uid};
-use bistro_core::pages::{Config, DatasetIndex, PageId};
+use bistro_core::ids::{Block, Hotkey, Uid};
+use bistro_core::pages::{DatasetIndex, PageId};
 use bistro_core::params::{ModelSpec, Params, Tensor};
-use bistro_core::ports::{Chain, Clock, Identity, Learner, Metagraph, Neuron, Pages, PortError, Retry, StepReport};
+use bistro_core::ports::{Learner, Metagraph, Pages, PortError, Retry, StepReport};
 use bistro_core::rules::{Mechanism, Rules, SHIPPED};
-use bistro_core::tokens::{Packing, TokenBatch};
+use bistro_core::tokens::TokenBatch;
 use bistro_node::{Build, Parts};
+pub use bistro_sim::chain::NETUID;
+use bistro_sim::chain::{FakeIdentity, Pace, SimChain, VirtualClock};
 use bistro_storage::fake::FakeBuckets;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-/// Subnet of the tests.
-pub const NETUID: NetUid = NetUid(7);
 /// Virtual time of a block.
 const BLOCK_TIME: Duration = Duration::from_secs(1);
 /// Letters of the toy language.
 const LETTERS: usize = 12;
 
-#[derive(Default)]
-struct ChainState {
-    commitments: BTreeMap<Hotkey, String>,
-    weights: BTreeMap<Hotkey, Vec<(Uid, u16)>>,
-    last_update: BTreeMap<Hotkey, Block>,
-    neurons: Vec<(Hotkey, u64)>,
-}
-
-/// What all fake chains of a network share.
+/// What all programs of a network share.
 #[derive(Clone)]
 pub struct World {
-    chain: Arc<Mutex<ChainState>>,
+    chain: SimChain,
     pub buckets: FakeBuckets,
-    begin: tokio::time::Instant,
 }
 
 impl World {
@@ -50,17 +41,15 @@ impl World {
 
     /// A subnet of these hotkeys with their stakes; whoever has any is permitted.
     pub fn with_stakes(neurons: &[(Hotkey, u64)]) -> Self {
-        let neurons = neurons.to_vec();
-        Self {
-            chain: Arc::new(Mutex::new(ChainState { neurons, ..ChainState::default() })),
-            buckets: FakeBuckets::new(),
-            begin: tokio::time::Instant::now(),
-        }
+        let pace =
+            Pace { block_time: BLOCK_TIME, travel: Duration::from_millis(200), rate_limit: 5, finality: 0, reveal: 0 };
+        Self { chain: SimChain::new(neurons.to_vec(), pace), buckets: FakeBuckets::new() }
     }
 
     /// The weights that `hotkey` has set.
     pub fn weights(&self, hotkey: &Hotkey) -> Vec<(Uid, u16)> {
-        self.chain.lock().unwrap().weights.get(hotkey).cloned().unwrap_or_default()
+        let newest = self.chain.submissions().into_iter().rev().find(|s| s.validator == *hotkey);
+        newest.map(|s| s.weights.iter().map(|(uid, _, weight)| (*uid, *weight)).collect()).unwrap_or_default()
     }
 
     /// The outside world as `hotkey` meets it.
@@ -68,7 +57,7 @@ impl World {
         let bucket = format!("bucket-{}", hotkey.0[0]);
         Parts {
             netuid: NETUID,
-            chain: Arc::new(FakeChain { world: self.clone(), me: hotkey }),
+            chain: self.chain.of(hotkey),
             identity: Arc::new(FakeIdentity(hotkey)),
             own: Arc::new(self.buckets.own(&bucket)),
             public: Arc::new(self.buckets.clone()),
@@ -78,119 +67,16 @@ impl World {
     }
 
     pub fn block(&self) -> Block {
-        Block(1 + (self.begin.elapsed().as_millis() / BLOCK_TIME.as_millis()) as u64)
+        self.chain.block()
     }
 
     pub fn metagraph(&self) -> Metagraph {
-        let state = self.chain.lock().unwrap();
-        let neuron = |(uid, (hotkey, stake)): (usize, &(Hotkey, u64))| Neuron {
-            uid: Uid(uid as u16),
-            hotkey: *hotkey,
-            stake: *stake,
-            validator_permit: *stake > 0,
-            last_update: state.last_update.get(hotkey).copied().unwrap_or_default(),
-        };
-        Metagraph {
-            netuid: NETUID,
-            block: self.block(),
-            neurons: state.neurons.iter().enumerate().map(neuron).collect(),
-            weights_rate_limit: 5,
-            min_allowed_weights: 1,
-            max_weight: u16::MAX,
-            stake_threshold: 1,
-            block_time: BLOCK_TIME,
-            tempo: 10,
-            commit_reveal: false,
-        }
+        self.chain.metagraph()
     }
 
     /// Gives `hotkey`'s uid to `to`.
     pub fn recycle(&self, hotkey: &Hotkey, to: Hotkey) {
-        let mut state = self.chain.lock().unwrap();
-        let slot = state.neurons.iter_mut().find(|(h, _)| h == hotkey).unwrap();
-        slot.0 = to;
-    }
-}
-
-struct FakeChain {
-    world: World,
-    me: Hotkey,
-}
-
-#[async_trait]
-impl Chain for FakeChain {
-    async fn head(&self) -> Result<Block, PortError> {
-        // A call takes time: without it, loops that never wait would leave the virtual clock standing.
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        Ok(self.world.block())
-    }
-
-    async fn next_block(&self, after: Block) -> Result<Block, PortError> {
-        while self.world.block() <= after {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Ok(self.world.block())
-    }
-
-    async fn metagraph(&self) -> Result<Metagraph, PortError> {
-        Ok(self.world.metagraph())
-    }
-
-    async fn commitment(&self, hotkey: &Hotkey) -> Result<Option<String>, PortError> {
-        Ok(self.world.chain.lock().unwrap().commitments.get(hotkey).cloned())
-    }
-
-    async fn commit(&self, text: &str) -> Result<(), PortError> {
-        self.world.chain.lock().unwrap().commitments.insert(self.me, text.to_owned());
-        Ok(())
-    }
-
-    async fn set_weights(&self, weights: &[(Uid, u16)]) -> Result<(), PortError> {
-        let block = self.world.block();
-        let mut state = self.world.chain.lock().unwrap();
-        if state.last_update.get(&self.me).is_some_and(|last| block.since(*last) < 5) {
-            let name = "SettingWeightsTooFast".to_owned();
-            return Err(PortError { message: name.clone(), name, retry: Retry::After(5) });
-        }
-        state.last_update.insert(self.me, block);
-        state.weights.insert(self.me, weights.to_vec());
-        Ok(())
-    }
-}
-
-/// Signs with a keyed hash: enough to tell whose statement it is.
-pub struct FakeIdentity(pub Hotkey);
-
-fn fake_signature(hotkey: &Hotkey, message: &[u8]) -> [u8; 64] {
-    let mut signature = [0; 64];
-    signature[..32].copy_from_slice(&Hash::of(&[&hotkey.0, message].concat()).0);
-    signature
-}
-
-impl Identity for FakeIdentity {
-    fn hotkey(&self) -> Hotkey {
-        self.0
-    }
-
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        fake_signature(&self.0, message)
-    }
-
-    fn verify(&self, hotkey: &Hotkey, message: &[u8], signature: &[u8; 64]) -> bool {
-        fake_signature(hotkey, message) == *signature
-    }
-}
-
-struct VirtualClock;
-
-#[async_trait]
-impl Clock for VirtualClock {
-    fn unix_millis(&self) -> u64 {
-        0
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
+        self.chain.recycle(hotkey, to);
     }
 }
 
@@ -320,23 +206,7 @@ pub fn rules(name: &str) -> Rules {
     let mut mechanism = Mechanism::from_toml(text).unwrap();
     // Two honest miners of a model of 144 numbers find nearly the same ones.
     mechanism.deltas.max_cosine = 1.0;
-    let config = |n: &str, rows| Config { name: n.into(), split: "train".into(), rows };
-    Rules {
-        version: 1,
-        netuid: NETUID,
-        model: serde_json::json!({"toy": true}),
-        tokenizer: "letters".into(),
-        sequence_length: 32,
-        packing: Packing::Join,
-        dataset: DatasetIndex {
-            dataset: "toy".into(),
-            rows_per_page: 4,
-            row_bytes: None,
-            content: None,
-            configs: vec![config("a", 5_000), config("b", 9_000)],
-        },
-        mechanism,
-    }
+    Rules { sequence_length: 32, ..bistro_sim::toy::rules(NETUID, mechanism) }
 }
 
 /// The mean loss of a master on many pages.
