@@ -1,9 +1,11 @@
 //! Whole networks under faults, kills and attackers: the promises hold for every seed.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::path::Path;
+
 use bistro_sim::attackers::{self, Row};
 use bistro_sim::kinds::{ALL, Kind};
-use bistro_sim::{Scenario, batch, run};
+use bistro_sim::{Scenario, batch, report, run};
 
 /// Seeds that are tried, in two halves for two cores. `BISTRO_SIM_SEEDS=1000` tries more.
 fn promises_hold(half: u64) {
@@ -80,4 +82,32 @@ fn a_follower_pays_as_the_leader_does() {
         // The leader's weights are the median: what the follower gets for its stake is how far it agrees with them.
         assert!(follower / leader > 0.6, "seed {}: {}", outcome.seed, follower / leader);
     }
+}
+
+#[test]
+fn the_shipped_scenarios_are_scenarios() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/scenarios");
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 2, "{files:?}");
+    for file in files {
+        let scenario = Scenario::from_toml(&std::fs::read_to_string(&file).unwrap());
+        scenario.unwrap_or_else(|error| panic!("{}: {error:#}", file.display())).mechanism().unwrap();
+    }
+}
+
+/// A page that needs nothing beside it: who earned what, the loss, the verdicts, the scenario, and what was broken.
+#[test]
+fn a_report_is_one_page_with_its_plots_inside() {
+    let scenario = Scenario { blocks: 40, ..Scenario::calm() };
+    let mut outcome = run(&scenario, 3).unwrap();
+    outcome.broken.push("P9: <nothing>".into());
+    let folder = tempfile::tempdir().unwrap();
+    report::write(folder.path(), &scenario, &[outcome]).unwrap();
+    let page = std::fs::read_to_string(folder.path().join("index.html")).unwrap();
+    assert_eq!(page.matches("<svg").count(), 3);
+    for part in ["seed 3: P9: &lt;nothing>", "honest", "Loss of the master", "accepted", "reorganisations = 0"] {
+        assert!(page.contains(part), "no {part}");
+    }
+    let links = page.replace("http://www.w3.org/2000/svg", "");
+    assert!(!links.contains("http") && !links.contains("<script"), "it reaches out");
 }
