@@ -34,9 +34,11 @@ pub enum Reason {
     AlreadyMerged,
     /// This very delta was judged on this very master: nothing has changed since.
     AlreadyJudged,
-    /// The payload lay in another hotkey's bucket before it lay in this one's.
+    /// The payload lay in another hotkey's bucket before it lay in this one's: the very same, or one that was judged as its own
+    /// before nearly the same one, which is older, was.
     Copied,
-    /// The same of nearly that payload: rescaled, or with noise.
+    /// Nearly a payload that lay in another hotkey's bucket before. No fault: whose delta was copied while it was not judged yet
+    /// uploads such a one next, without copying anything.
     NearCopy,
     /// The payload of another hotkey, or nearly, and it is not known who had it first.
     MaybeCopied,
@@ -65,8 +67,8 @@ impl Reason {
     /// trouble are not faults.
     pub fn is_fault(self) -> bool {
         use Reason::{
-            AlreadyJudged, AlreadyMerged, BadBucket, BaseBeforeOwnMerge, MaybeCopied, NoBucket, NoDelta, OtherRules,
-            Suspended, UnknownBase, Unreachable,
+            AlreadyJudged, AlreadyMerged, BadBucket, BaseBeforeOwnMerge, MaybeCopied, NearCopy, NoBucket, NoDelta,
+            OtherRules, Suspended, UnknownBase, Unreachable,
         };
         !matches!(
             self,
@@ -80,13 +82,9 @@ impl Reason {
                 | AlreadyMerged
                 | AlreadyJudged
                 | MaybeCopied
+                | NearCopy
                 | Suspended
         )
-    }
-
-    /// Whether it is proof of a copy.
-    pub fn is_copy(self) -> bool {
-        matches!(self, Self::Copied | Self::NearCopy)
     }
 
     /// The name used in logs, events and tables.

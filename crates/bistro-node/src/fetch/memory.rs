@@ -151,22 +151,18 @@ impl Memory {
             if *other != hash && (max_cosine >= 1.0 || cosine <= max_cosine) {
                 continue;
             }
-            let (same, reason) = if *other == hash {
-                ("the same values".to_owned(), Reason::Copied)
-            } else {
-                (format!("cosine {cosine:.3}"), Reason::NearCopy)
-            };
+            let exact = *other == hash;
+            let same = if exact { "the same values".to_owned() } else { format!("cosine {cosine:.3}") };
             if p.sight.seen_by <= sight.not_before {
+                let reason = if exact { Reason::Copied } else { Reason::NearCopy };
                 let (owner, by, then) = (p.owner, p.sight.seen_by, sight.not_before);
-                return Err(Skip::new(
-                    reason,
-                    format!("{same}, seen at {owner} by block {by}, and not here at block {then}"),
-                ));
+                let why = format!("{same}, seen at {owner} by block {by}, and not here at block {then}");
+                return Err(Skip::new(reason, why));
             }
             if sight.seen_by <= p.sight.not_before {
                 let (owner, by, then) = (m.hotkey, sight.seen_by, p.sight.not_before);
                 let why = format!("{same}, seen at {owner} by block {by}, and not here at block {then}");
-                copiers.push(Copier { hotkey: p.owner, skip: Skip::new(reason, why) });
+                copiers.push(Copier { hotkey: p.owner, skip: Skip::new(Reason::Copied, why) });
             } else if p.since <= since {
                 unclear = Some(format!("{same}, which {} states to have had at block {}", p.owner, p.since));
             }
@@ -260,6 +256,21 @@ mod tests {
         let mut memory = memory(&WATCHED);
         assert_eq!(check(&mut memory, COPIER, 1), Ok(vec![]));
         assert_eq!(check(&mut memory, AUTHOR, 10), Ok(vec![COPIER]));
+    }
+
+    #[test]
+    fn whose_delta_was_copied_before_it_was_judged_is_not_blamed_for_its_next_one() {
+        let mut memory = memory(&WATCHED);
+        assert_eq!(check(&mut memory, COPIER, 11), Ok(vec![]));
+        // The author went on training: nearly the same values, and an object that nobody had seen when the copy was.
+        let mut next = manifest(AUTHOR, 13);
+        next.object = Hash([7; 32]);
+        memory.look(AUTHOR, Block(12), Block(12), Some(Hash(AUTHOR.0)));
+        memory.look(AUTHOR, Block(13), Block(13), Some(next.object));
+        let more = values().plus_scaled(&values(), 0.01);
+        let refused = memory.check_original(&next, &more, Block(50), 0.9).unwrap_err().reason;
+        assert_eq!(refused, Reason::NearCopy);
+        assert!(!refused.is_fault() && Reason::Copied.is_fault());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use bistro_core::params::ModelSpec;
 use bistro_core::ports::{Learner, Metagraph, Neuron, Pages};
 use bistro_core::protocol::{Accepted, MasterManifest};
 use bistro_core::rules::Rules;
-use bistro_core::skip::Skip;
+use bistro_core::skip::{Reason, Skip};
 use rand_chacha::ChaCha20Rng;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -227,7 +227,7 @@ impl Validator {
             return Ok(());
         }
         tracing::info!(uid = %miner.uid, hotkey = miner.hotkey.short(), reason = skip.reason.name(), detail = skip.detail, "skipped");
-        if skip.reason.is_copy() {
+        if skip.reason == Reason::Copied {
             let until = Block(self.head.0 + self.rules.mechanism.deltas.copy_suspends);
             self.state.memory.suspended.insert(miner.hotkey, until);
         }
