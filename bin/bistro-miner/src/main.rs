@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bistro_cli::args::{Common, MinerArgs};
+use bistro_cli::args::{Global, MinerFlags};
+use bistro_cli::settings::Loaded;
 use bistro_cli::workshop::Workshop;
-use bistro_cli::{commands, connect, program, run_rules};
+use bistro_cli::{commands, connect, program, run_rules, settings};
 use bistro_node::miner::{self, Options};
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -14,19 +15,23 @@ use tokio_util::sync::CancellationToken;
 ///
 /// Credentials of the bucket: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; another server than AWS: `AWS_ENDPOINT_URL`.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version)]
 struct Cli {
+    #[command(flatten)]
+    global: Global,
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    miner: MinerArgs,
+    flags: MinerFlags,
 }
 
 /// What there is besides the loop.
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the loop, as without a command.
+    Run(Box<MinerFlags>),
+    /// Shows, checks and begins a configuration.
+    Config(commands::config::ConfigArgs<MinerFlags>),
     /// Checks the own bucket, with your keys and with a stranger's eyes.
     Bucket(commands::bucket::BucketArgs),
     /// Prints the pages of a miner at a block.
@@ -35,17 +40,22 @@ enum Command {
 
 fn main() -> ExitCode {
     bistro_model::mkl::keep();
-    let cli = Cli::parse();
-    program::run(&cli.common.logging, async |stop| match &cli.command {
+    let Loaded { cli, settings } = match settings::load::<Cli>("miner") {
+        Ok(loaded) => loaded,
+        Err(status) => return status,
+    };
+    program::run(&cli.global.logging, async |stop| match &cli.command {
         // Each on the heap: together on the stack they are larger than a page.
-        None => Box::pin(mine(&cli, stop)).await,
+        None => Box::pin(mine(&cli.flags, stop)).await,
+        Some(Command::Run(flags)) => Box::pin(mine(flags, stop)).await,
+        Some(Command::Config(args)) => commands::config::run(args, &settings, "bistro-miner"),
         Some(Command::Bucket(args)) => Box::pin(commands::bucket::run(args, stop)).await,
         Some(Command::Pages(args)) => Box::pin(commands::pages::run(args, stop)).await,
     })
 }
 
-async fn mine(cli: &Cli, stop: CancellationToken) -> Result<()> {
-    let Cli { common, miner: args, .. } = cli;
+async fn mine(flags: &MinerFlags, stop: CancellationToken) -> Result<()> {
+    let MinerFlags { common, miner: args } = flags;
     let parts = connect::connect(common, "miner").await?;
     let training = args.training.options(common.threads);
     let workshop = Workshop {

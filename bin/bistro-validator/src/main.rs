@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bistro_cli::args::{Common, RunArgs};
+use bistro_cli::args::{Global, ValidatorFlags};
+use bistro_cli::settings::Loaded;
 use bistro_cli::workshop::Workshop;
-use bistro_cli::{commands, connect, program, run_rules};
+use bistro_cli::{commands, connect, program, run_rules, settings};
 use bistro_model::TrainOptions;
 use bistro_node::validator::{self, Options};
 use clap::{Parser, Subcommand};
@@ -15,19 +16,23 @@ use tokio_util::sync::CancellationToken;
 ///
 /// Credentials of the bucket: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; another server than AWS: `AWS_ENDPOINT_URL`.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version)]
 struct Cli {
+    #[command(flatten)]
+    global: Global,
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    run: RunArgs,
+    flags: ValidatorFlags,
 }
 
 /// What there is besides the loop.
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the loop, as without a command.
+    Run(Box<ValidatorFlags>),
+    /// Shows, checks and begins a configuration.
+    Config(commands::config::ConfigArgs<ValidatorFlags>),
     /// Checks the own bucket, with your keys and with a stranger's eyes.
     Bucket(commands::bucket::BucketArgs),
     /// Makes and checks the index that pins a dataset.
@@ -38,18 +43,23 @@ enum Command {
 
 fn main() -> ExitCode {
     bistro_model::mkl::keep();
-    let cli = Cli::parse();
-    program::run(&cli.common.logging, async |stop| match &cli.command {
+    let Loaded { cli, settings } = match settings::load::<Cli>("validator") {
+        Ok(loaded) => loaded,
+        Err(status) => return status,
+    };
+    program::run(&cli.global.logging, async |stop| match &cli.command {
         // Each on the heap: together on the stack they are larger than a page.
-        None => Box::pin(validate(&cli, stop)).await,
+        None => Box::pin(validate(&cli.flags, stop)).await,
+        Some(Command::Run(flags)) => Box::pin(validate(flags, stop)).await,
+        Some(Command::Config(args)) => commands::config::run(args, &settings, "bistro-validator"),
         Some(Command::Bucket(args)) => Box::pin(commands::bucket::run(args, stop)).await,
         Some(Command::Dataset(args)) => Box::pin(commands::dataset::run(args, stop)).await,
         Some(Command::Model(args)) => Box::pin(commands::model::run(args, stop)).await,
     })
 }
 
-async fn validate(cli: &Cli, stop: CancellationToken) -> Result<()> {
-    let Cli { common, run, .. } = cli;
+async fn validate(flags: &ValidatorFlags, stop: CancellationToken) -> Result<()> {
+    let ValidatorFlags { common, run } = flags;
     let parts = connect::connect(common, "validator").await?;
     let rules = run_rules::assemble(run, &common.dataset, parts.netuid)?;
     let training = TrainOptions {

@@ -76,3 +76,61 @@ fn a_chain_that_does_not_answer_is_a_temporary_failure() {
     assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
     assert!(stderr(&output).contains(endpoint), "{}", stderr(&output));
 }
+
+/// A program with a folder of its own to stand in.
+fn within(folder: &std::path::Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bistro-validator"));
+    let variables = variables.iter().copied();
+    command.env_clear().env("HOME", "/nonexistent").current_dir(folder).envs(variables).args(args).output().unwrap()
+}
+
+#[test]
+fn settings_come_from_flag_variable_file_and_default_and_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bistro.toml"), "netuid = 7\nbucket = \"of-file\"\nwallet.name = \"w\"\n")
+        .unwrap();
+    let secret = ("AWS_SECRET_ACCESS_KEY", "hush-hush");
+    let args = ["--bucket", "of-flag", "config", "show", "--json"];
+    let output = within(folder.path(), &args, &[("BISTRO_NETUID", "8"), ("BT_WALLET_HOTKEY", "h"), secret]);
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(output.status.success() && !said.contains("hush"), "{said}{}", stderr(&output));
+    let shown: serde_json::Value = serde_json::from_str(&said).unwrap();
+    for (name, value, origin) in [
+        ("bucket", "\"of-flag\"", "command line"),
+        ("netuid", "8", "variable BISTRO_NETUID"),
+        ("wallet.hotkey", "\"h\"", "variable BT_WALLET_HOTKEY"),
+        ("wallet.name", "\"w\"", "bistro.toml"),
+        ("device", "\"cpu\"", "default"),
+    ] {
+        let setting = &shown["settings"][name];
+        assert_eq!(
+            (setting["value"].to_string().as_str(), setting["origin"].as_str().unwrap()),
+            (value, origin),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_mistake_in_the_file_ends_with_status_2_before_anything_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bistro.toml"), "bukcet = \"b\"\nnetuid = \"many\"\n").unwrap();
+    let output = within(folder.path(), &[], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("did you mean `bucket`?") && stderr(&output).contains("`netuid`"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_new_file_is_never_laid_over_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let init = || within(folder.path(), &["config", "init"], &[]);
+    assert!(init().status.success());
+    assert!(within(folder.path(), &["config", "check"], &[]).status.success());
+    let again = init();
+    assert_eq!(again.status.code(), Some(2));
+    assert!(stderr(&again).contains("bistro.toml exists"), "{}", stderr(&again));
+}

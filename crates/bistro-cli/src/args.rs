@@ -1,4 +1,5 @@
-//! The flags, in the spellings that Bittensor's users type. Credentials and endpoints of buckets come from AWS's own
+//! The flags. Each is a setting: it has a variable `BISTRO_…` and a key in a file, and is understood in all of Bittensor's
+//! spellings, without more being said here than its name ([`crate::settings`]). Credentials and endpoints of buckets come from AWS's own
 //! variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL`, `AWS_REGION`), never from flags, which
 //! `ps` shows to everybody.
 
@@ -13,6 +14,43 @@ use clap::{Args, ValueEnum};
 
 use crate::data::DataArgs;
 
+/// All flags of the miner.
+#[derive(Args, Clone, Debug)]
+pub struct MinerFlags {
+    /// Those of both programs.
+    #[command(flatten)]
+    pub common: Common,
+    /// Its own.
+    #[command(flatten)]
+    pub miner: MinerArgs,
+}
+
+/// All flags of the validator.
+#[derive(Args, Clone, Debug)]
+pub struct ValidatorFlags {
+    /// Those of both programs.
+    #[command(flatten)]
+    pub common: Common,
+    /// Its own.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Flags that every command of both programs has.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// A file with settings (`config init` writes one); `bistro.toml` of the working folder, if it is there. Given several
+    /// times, the later files win. Variable: `BISTRO_CONFIG`, with `:` between files.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// Logs.
+    #[command(flatten)]
+    pub logging: LoggingArgs,
+}
+
+/// Heading of the flags that say where a program works. A heading goes on to whatever follows, so each of them names it.
+const PLACE: &str = "Place";
+
 /// Flags of both programs.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
@@ -24,23 +62,20 @@ pub struct Common {
     pub subtensor: SubtensorArgs,
     /// Your bucket: `NAME`, or `NAME@REGION` where the region is not the default. It is committed on the chain.
     /// Needed, but not with a subcommand that has no use for it.
-    #[arg(long, env = "BISTRO_BUCKET", value_name = "BUCKET")]
+    #[arg(long, env = "BISTRO_BUCKET", value_name = "BUCKET", help_heading = PLACE)]
     pub bucket: Option<String>,
     /// Where the model computes: `cpu`, `cuda` or `cuda:N`.
-    #[arg(long, env = "BISTRO_DEVICE", default_value = "cpu")]
+    #[arg(long, env = "BISTRO_DEVICE", default_value = "cpu", help_heading = PLACE)]
     pub device: String,
     /// The dataset.
     #[command(flatten)]
     pub dataset: DataArgs,
     /// Folder of this program's state; by default one for each subnet and hotkey below `~/.bistro`.
-    #[arg(long, alias = "data_dir", env = "BISTRO_DATA_DIR", value_name = "DIR")]
+    #[arg(long, env = "BISTRO_DATA_DIR", value_name = "DIR", help_heading = PLACE)]
     pub data_dir: Option<PathBuf>,
     /// Threads on which the model computes; all cores by default.
-    #[arg(long, env = "BISTRO_THREADS", value_name = "N")]
+    #[arg(long, env = "BISTRO_THREADS", value_name = "N", help_heading = PLACE)]
     pub threads: Option<usize>,
-    /// Logs.
-    #[command(flatten)]
-    pub logging: LoggingArgs,
 }
 
 /// What is logged, to standard error.
@@ -51,10 +86,10 @@ pub struct LoggingArgs {
     #[arg(long, global = true, env = "BISTRO_LOG_FORMAT", default_value = "pretty")]
     pub log_format: LogFormat,
     /// More detail (as `-v`).
-    #[arg(long = "logging.debug", global = true, visible_alias = "logging-debug", short = 'v')]
+    #[arg(long = "logging.debug", global = true, short = 'v')]
     pub debug: bool,
     /// All detail.
-    #[arg(long = "logging.trace", global = true, visible_alias = "logging-trace")]
+    #[arg(long = "logging.trace", global = true)]
     pub trace: bool,
 }
 
@@ -75,16 +110,10 @@ pub struct MinerArgs {
     #[arg(long, value_name = "NAME|FILE")]
     pub rules: Option<String>,
     /// How deltas are stored.
-    #[arg(
-        long = "delta.encoding",
-        visible_alias = "delta-encoding",
-        env = "BISTRO_DELTA_ENCODING",
-        default_value = "fine",
-        value_name = "ENCODING"
-    )]
+    #[arg(long = "delta.encoding", env = "BISTRO_DELTA_ENCODING", default_value = "fine", value_name = "ENCODING")]
     pub encoding: EncodingArg,
     /// Sequences of one optimizer step.
-    #[arg(long, alias = "batch_size", alias = "desired_batch_size", default_value_t = 2, value_name = "N")]
+    #[arg(long, alias = "desired_batch_size", default_value_t = 2, value_name = "N")]
     pub batch_size: usize,
     /// How training goes.
     #[command(flatten)]
@@ -156,25 +185,25 @@ pub struct RunArgs {
     #[arg(long, env = "BISTRO_MODEL", default_value = "nano", value_name = "PRESET|FILE|DIR")]
     pub model: String,
     /// Tokens of a sequence; the model's own length by default.
-    #[arg(long, alias = "sequence_length", value_name = "N")]
+    #[arg(long, value_name = "N")]
     pub sequence_length: Option<usize>,
     /// Rows of the dataset in a page.
-    #[arg(long, alias = "rows_per_page", default_value_t = 8, value_name = "N")]
+    #[arg(long, default_value_t = 8, value_name = "N")]
     pub rows_per_page: u64,
     /// Most bytes of a row where rows are cut out of text files; 2048 by default.
-    #[arg(long, alias = "row_bytes", value_name = "N")]
+    #[arg(long, value_name = "N")]
     pub row_bytes: Option<u64>,
     /// How documents become sequences.
     #[arg(long = "pack", default_value = "join", value_name = "HOW")]
     pub packing: PackingArg,
     /// Seed of the first master's weights.
-    #[arg(long, alias = "init_seed", default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N")]
     pub init_seed: u64,
     /// Sequences evaluated at once at most; as many as memory and speed suggest by default.
-    #[arg(long, alias = "batch_size", default_value_t = 0, hide_default_value = true, value_name = "N")]
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
     pub batch_size: usize,
     /// Keep the copy of the master that trials start from in host memory, not in the device's.
-    #[arg(long, alias = "offload_base")]
+    #[arg(long)]
     pub offload_base: bool,
 }
 
@@ -198,7 +227,7 @@ mod tests {
         let line = "bistro-miner --wallet.name alice --wallet.hotkey h1 --subtensor.network test --netuid 212 \
                     --bucket decis --device cuda:1";
         let args = Miner::try_parse_from(line.split_whitespace()).unwrap();
-        assert_eq!((args.common.wallet.name.as_str(), args.common.wallet.hotkey.as_str()), ("alice", "h1"));
+        assert_eq!((args.common.wallet.name().as_str(), args.common.wallet.hotkey.as_str()), ("alice", "h1"));
         assert_eq!((args.common.subtensor.network.as_deref(), args.common.subtensor.netuid), (Some("test"), 212));
         assert_eq!((args.common.bucket.as_deref(), args.common.device.as_str()), (Some("decis"), "cuda:1"));
         assert_eq!(args.miner.encoding, EncodingArg::Fine);

@@ -24,37 +24,26 @@ pub struct DataArgs {
     #[arg(long, env = "BISTRO_DATASET", default_value = "dir:corpus/sotu")]
     pub dataset: String,
     /// File that pins the dataset's rows, of `dataset index`; some ship with this program (`config/datasets`).
-    #[arg(long = "dataset.index", visible_alias = "dataset-index", env = "BISTRO_DATASET_INDEX", value_name = "FILE")]
+    #[arg(long = "dataset.index", env = "BISTRO_DATASET_INDEX", value_name = "FILE")]
     pub index: Option<PathBuf>,
     /// Another server than Hugging Face's or AWS's.
-    #[arg(
-        long = "dataset.endpoint",
-        visible_alias = "dataset-endpoint",
-        env = "BISTRO_DATASET_ENDPOINT",
-        value_name = "URL"
-    )]
+    #[arg(long = "dataset.endpoint", env = "BISTRO_DATASET_ENDPOINT", value_name = "URL")]
     pub endpoint: Option<String>,
     /// Read the dataset's bucket without keys, although `AWS_ACCESS_KEY_ID` is set.
-    #[arg(long = "dataset.anonymous", visible_alias = "dataset-anonymous")]
+    #[arg(long = "dataset.anonymous")]
     pub anonymous: bool,
     /// Column that holds the text, where no index says it.
-    #[arg(long = "dataset.column", visible_alias = "dataset-column", default_value = "text", value_name = "NAME")]
+    #[arg(long = "dataset.column", default_value = "text", value_name = "NAME")]
     pub column: String,
     /// The tokenizer: `gpt2`, or the path of a `tokenizer.json`.
     #[arg(long, env = "BISTRO_TOKENIZER", default_value = "gpt2", value_name = "NAME|FILE")]
     pub tokenizer: String,
     /// Folder of pages that came over the network; all programs of this machine may share one.
     /// `~/.cache/bistro/pages` by default.
-    #[arg(long = "cache.dir", visible_alias = "cache-dir", env = "BISTRO_CACHE_DIR", value_name = "DIR")]
+    #[arg(long = "cache.dir", env = "BISTRO_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
     /// Megabytes that it may have; 0 keeps nothing.
-    #[arg(
-        long = "cache.mb",
-        visible_alias = "cache-mb",
-        env = "BISTRO_CACHE_MB",
-        default_value_t = 2048,
-        value_name = "N"
-    )]
+    #[arg(long = "cache.mb", env = "BISTRO_CACHE_MB", default_value_t = 2048, value_name = "N")]
     pub cache_mb: u64,
 }
 

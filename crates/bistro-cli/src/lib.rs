@@ -2,20 +2,24 @@
 //!
 //! # Layout
 //! - [`args`]: the flags, in the spellings that Bittensor's users type.
+//! - [`settings`]: flags, variables and files, laid over each other.
 //! - [`training`]: the flags of training.
 //! - [`connect`]: the real parts: wallet, chain, buckets, clock.
 //! - [`data`]: the operator's dataset, tokenizer and cache of pages.
 //! - [`workshop`]: what the run's rules decide: the dataset and the model.
 //! - [`run_rules`]: the rules with which a validator begins a run.
 //! - [`commands`]: the subcommands besides the loop.
-//! - [`program`]: from `main` to the loop and back: runtime, logs, Ctrl-C, exit status.
+//! - [`program`]: from `main` to the loop and back: runtime, logs, Ctrl-C.
+//! - [`exit`]: what an exit status means.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod args;
 pub mod commands;
 pub mod connect;
 pub mod data;
+pub mod exit;
 pub mod program;
 pub mod run_rules;
+pub mod settings;
 pub mod training;
 pub mod workshop;

@@ -1,20 +1,13 @@
-//! From `main` to the loop and back: runtime, logs, Ctrl-C, exit status.
+//! From `main` to the loop and back: runtime, logs, Ctrl-C.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bistro_node::NodeError;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{LogFormat, LoggingArgs};
-
-/// Exit status of a usage or configuration mistake, or of a refusal that only an operator can mend.
-const REFUSED: u8 = 2;
-/// Exit status of a failure that may be gone at the next start (`EX_TEMPFAIL`).
-const TEMPORARY: u8 = 75;
-/// Exit status after a second Ctrl-C.
-const INTERRUPTED: i32 = 130;
+use crate::exit;
 
 /// Runs `work` to its end, with logs on standard error. The token is cancelled by Ctrl-C or SIGTERM; a second one ends the
 /// process at once.
@@ -38,14 +31,7 @@ pub fn run(logging: &LoggingArgs, work: impl AsyncFnOnce(CancellationToken) -> R
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     tracing::error!("{error:#}");
-    let temporary = match error.downcast_ref::<NodeError>() {
-        Some(error) => error.is_temporary(),
-        None => error
-            .chain()
-            .filter_map(|cause| cause.downcast_ref::<bistro_chain::ChainError>())
-            .any(|cause| cause.retry() != bistro_core::ports::Retry::Never),
-    };
-    ExitCode::from(if temporary { TEMPORARY } else { REFUSED })
+    ExitCode::from(exit::status(error))
 }
 
 fn start_logs(args: &LoggingArgs) {
@@ -73,7 +59,7 @@ async fn watch_signals(stop: CancellationToken) {
     stop.cancel();
     signal().await;
     #[expect(clippy::exit, reason = "the operator asked twice")]
-    std::process::exit(INTERRUPTED);
+    std::process::exit(exit::INTERRUPTED);
 }
 
 #[cfg(unix)]

@@ -9,32 +9,25 @@ use clap::{Args, ValueEnum};
 #[command(next_help_heading = "Training")]
 pub struct TrainingArgs {
     /// Tokens of one optimizer step: gradients are gathered until there are so many. By default each `--batch-size` is a step.
-    #[arg(long, alias = "batch_tokens", default_value_t = 0, hide_default_value = true, value_name = "N")]
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
     pub batch_tokens: usize,
     /// Sequences computed at once at most; as many as memory and speed suggest by default.
-    #[arg(
-        long,
-        alias = "micro_batch_size",
-        alias = "actual_batch_size",
-        default_value_t = 0,
-        hide_default_value = true,
-        value_name = "N"
-    )]
+    #[arg(long, alias = "actual_batch_size", default_value_t = 0, hide_default_value = true, value_name = "N")]
     pub micro_batch_size: usize,
     /// What moves the weights.
     #[arg(long, default_value = "adamw", value_name = "NAME")]
     pub optimizer: OptimizerArg,
     /// What becomes of the optimizer's state when a new master arrives.
-    #[arg(long, alias = "optimizer_state", default_value = "auto", value_name = "WHAT")]
+    #[arg(long, default_value = "auto", value_name = "WHAT")]
     pub optimizer_state: OptimizerStateArg,
     /// Learning rate after warm-up.
-    #[arg(long, alias = "learning_rate", default_value_t = 2e-3, value_name = "RATE")]
+    #[arg(long, default_value_t = 2e-3, value_name = "RATE")]
     pub learning_rate: f64,
     /// Steps over which the learning rate rises from zero.
-    #[arg(long, alias = "warmup_steps", default_value_t = 20, value_name = "N")]
+    #[arg(long, default_value_t = 20, value_name = "N")]
     pub warmup_steps: u32,
     /// Steps over which the learning rate then falls as half a cosine to a tenth; it stays by default.
-    #[arg(long, alias = "cosine_steps", default_value_t = 0, hide_default_value = true, value_name = "N")]
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
     pub cosine_steps: u64,
     /// AdamW's decay of the mean of gradients.
     #[arg(long, alias = "optimizer_beta1", default_value_t = 0.9, value_name = "SHARE")]
@@ -43,7 +36,7 @@ pub struct TrainingArgs {
     #[arg(long, alias = "optimizer_beta2", default_value_t = 0.95, value_name = "SHARE")]
     pub beta2: f64,
     /// Decoupled weight decay of matrices.
-    #[arg(long, alias = "weight_decay", alias = "optimizer_weight_decay", default_value_t = 0.1, value_name = "SHARE")]
+    #[arg(long, alias = "optimizer_weight_decay", default_value_t = 0.1, value_name = "SHARE")]
     pub weight_decay: f64,
     /// The gradient's norm is cut to this; 0 never cuts.
     #[arg(long, alias = "clip_grad", default_value_t = 1.0, value_name = "NORM")]
@@ -52,7 +45,7 @@ pub struct TrainingArgs {
     #[arg(long, default_value = "auto", value_name = "KIND")]
     pub precision: PrecisionArg,
     /// Keep only each block's input for the gradient: a third more work, far less memory.
-    #[arg(long, alias = "gradient_checkpointing")]
+    #[arg(long)]
     pub gradient_checkpointing: bool,
 }
 

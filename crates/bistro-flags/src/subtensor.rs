@@ -11,8 +11,7 @@ pub struct SubtensorArgs {
     /// Network: `finney`, `test`, `local` or `archive`.
     #[arg(
         long = "subtensor.network",
-        visible_alias = "subtensor-network",
-        aliases = ["subtensor_network", "network", "chain"],
+        aliases = ["network", "chain"],
         env = "BT_SUBTENSOR_NETWORK",
         value_name = "NETWORK"
     )]
@@ -20,8 +19,7 @@ pub struct SubtensorArgs {
     /// A node's address, `ws://` or `wss://`; may be given several times, tried in order.
     #[arg(
         long = "subtensor.chain_endpoint",
-        visible_alias = "subtensor-chain-endpoint",
-        aliases = ["subtensor.chain-endpoint", "subtensor_chain_endpoint", "chain_endpoint", "chain-endpoint"],
+        alias = "chain_endpoint",
         env = "BT_SUBTENSOR_CHAIN_ENDPOINT",
         value_delimiter = ',',
         value_name = "URL"
@@ -72,7 +70,7 @@ impl SubtensorArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
     use super::*;
 
@@ -83,7 +81,8 @@ mod tests {
     }
 
     fn parse(args: &[&str]) -> SubtensorArgs {
-        Program::try_parse_from(["p"].iter().chain(args)).unwrap().subtensor
+        let matches = crate::spelled(Program::command()).try_get_matches_from(["p"].iter().chain(args)).unwrap();
+        Program::from_arg_matches(&matches).unwrap().subtensor
     }
 
     #[test]

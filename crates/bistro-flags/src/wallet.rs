@@ -11,35 +11,20 @@ use clap::Args;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Wallet")]
 pub struct WalletArgs {
-    /// Name of the wallet.
-    #[arg(
-        long = "wallet.name",
-        visible_alias = "wallet-name",
-        aliases = ["wallet_name", "wallet"],
-        env = "BT_WALLET_NAME",
-        // Bittensor's tools of version 11 have another variable.
-        default_value_t = crate::variable("BT_WALLET").unwrap_or_else(|| "default".to_owned()),
-        value_name = "NAME"
-    )]
-    pub name: String,
+    /// Name of the wallet; `default` by default.
+    #[arg(long = "wallet.name", alias = "wallet", env = "BT_WALLET_NAME", value_name = "NAME")]
+    pub name: Option<String>,
     /// Name of the hotkey.
     #[arg(
         long = "wallet.hotkey",
-        visible_alias = "wallet-hotkey",
-        aliases = ["wallet_hotkey", "hotkey"],
+        alias = "hotkey",
         env = "BT_WALLET_HOTKEY",
         default_value = "default",
         value_name = "HOTKEY"
     )]
     pub hotkey: String,
     /// Folder of the wallets; `~/.bittensor/wallets` by default.
-    #[arg(
-        long = "wallet.path",
-        visible_alias = "wallet-path",
-        aliases = ["wallet_path"],
-        env = "BT_WALLET_PATH",
-        value_name = "DIR"
-    )]
+    #[arg(long = "wallet.path", env = "BT_WALLET_PATH", value_name = "DIR")]
     pub path: Option<PathBuf>,
 }
 
@@ -49,7 +34,12 @@ impl WalletArgs {
     /// # Errors
     /// [`WalletError`] says which file is missing, broken or of another address, or that no password opens it.
     pub fn open(&self) -> Result<Wallet, WalletError> {
-        Wallet::open_with(self.path.as_deref(), &self.name, &self.hotkey, password_of)
+        Wallet::open_with(self.path.as_deref(), &self.name(), &self.hotkey, password_of)
+    }
+
+    /// The wallet's name: of the flag, or of the variable `BT_WALLET` of Bittensor's tools of version 11.
+    pub fn name(&self) -> String {
+        self.name.clone().or_else(|| crate::variable("BT_WALLET")).unwrap_or_else(|| "default".to_owned())
     }
 }
 
@@ -67,7 +57,7 @@ fn ask(file: &Path) -> Option<Password> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
     use super::*;
 
@@ -79,9 +69,12 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_flag_means_the_same() {
-        let parse = |flag: &str| Program::try_parse_from(["p", flag, "w"]).unwrap().wallet;
+        let parse = |flag: &str| {
+            let matches = crate::spelled(Program::command()).try_get_matches_from(["p", flag, "w"]).unwrap();
+            Program::from_arg_matches(&matches).unwrap().wallet
+        };
         for flag in ["--wallet.name", "--wallet-name", "--wallet_name", "--wallet"] {
-            assert_eq!(parse(flag).name, "w", "{flag}");
+            assert_eq!(parse(flag).name(), "w", "{flag}");
         }
         for flag in ["--wallet.hotkey", "--wallet-hotkey", "--wallet_hotkey", "--hotkey"] {
             assert_eq!(parse(flag).hotkey, "w", "{flag}");

@@ -13,7 +13,7 @@ use bistro_localnet::network::{FAUCET, LocalNetwork, Place, Setup};
 use bistro_localnet::simulate::{self, SimulateArgs};
 use bistro_localnet::{demo, poison, smoke};
 use bistro_storage::S3Config;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -158,7 +158,11 @@ struct SmokeArgs {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli =
+        match bistro_flags::spelled(Cli::command()).try_get_matches().and_then(|given| Cli::from_arg_matches(&given)) {
+            Ok(cli) => cli,
+            Err(error) => error.exit(),
+        };
     // The demo's own lines go to standard output; what its programs log goes to their files.
     let quiet = if matches!(cli.command, Command::Demo(_) | Command::Smoke(_)) {
         "error"
@@ -200,7 +204,7 @@ async fn run(command: Command, stop: CancellationToken) -> Result<bool> {
         Command::Smoke(args) => return smoke::run(&smoke_options(&args)?, &mut std::io::stdout()).await,
         Command::Wallet(args) => {
             let wallet =
-                Wallet::create(args.path.as_deref(), &args.name, &args.hotkey, KeySource::Random, KeySource::Random)?;
+                Wallet::create(args.path.as_deref(), &args.name(), &args.hotkey, KeySource::Random, KeySource::Random)?;
             tracing::info!(hotkey = %wallet.hotkey().hotkey(), coldkey = %wallet.coldkey_address()?, "made");
         }
         Command::Fund { chain: args, amount } => {

@@ -4,6 +4,7 @@
 //! that of [`crate::program`] when it fails.
 
 pub mod bucket;
+pub mod config;
 pub mod dataset;
 pub mod model;
 pub mod pages;
