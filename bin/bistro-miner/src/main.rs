@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use bistro_cli::args::{Global, MinerFlags};
-use bistro_cli::settings::Loaded;
+use bistro_cli::commands::doctor::DoctorArgs;
+use bistro_cli::doctor::subject::Subject;
+use bistro_cli::settings::{Loaded, Settings};
 use bistro_cli::workshop::Workshop;
 use bistro_cli::{commands, connect, program, run_rules, settings};
 use bistro_node::miner::{self, Options};
@@ -32,6 +34,12 @@ enum Command {
     Run(Box<MinerFlags>),
     /// Shows, checks and begins a configuration.
     Config(commands::config::ConfigArgs<MinerFlags>),
+    /// Examines the set-up: wallet, chain, bucket, dataset, device, memory, disk. Exit status: 0, or 3 if a check failed.
+    Doctor(Box<DoctorArgs<MinerFlags>>),
+    /// Prints completions for a shell.
+    Completions(commands::manual::CompletionsArgs),
+    /// Prints the manual.
+    Man(commands::manual::ManArgs),
     /// Checks the own bucket, with your keys and with a stranger's eyes.
     Bucket(commands::bucket::BucketArgs),
     /// Prints the pages of a miner at a block.
@@ -46,17 +54,25 @@ fn main() -> ExitCode {
     };
     program::run(&cli.global.logging, async |stop| match &cli.command {
         // Each on the heap: together on the stack they are larger than a page.
-        None => Box::pin(mine(&cli.flags, stop)).await,
-        Some(Command::Run(flags)) => Box::pin(mine(flags, stop)).await,
+        None => Box::pin(mine(&cli.flags, &settings, stop)).await,
+        Some(Command::Run(flags)) => Box::pin(mine(flags, &settings, stop)).await,
+        Some(Command::Doctor(args)) => Box::pin(examine(args, &settings)).await,
         Some(Command::Config(args)) => commands::config::run(args, &settings, "bistro-miner"),
+        Some(Command::Completions(args)) => commands::manual::completions(args, settings::command::<Cli>()),
+        Some(Command::Man(args)) => commands::manual::man(args, settings::command::<Cli>()),
         Some(Command::Bucket(args)) => Box::pin(commands::bucket::run(args, stop)).await,
         Some(Command::Pages(args)) => Box::pin(commands::pages::run(args, stop)).await,
     })
 }
 
-async fn mine(flags: &MinerFlags, stop: CancellationToken) -> Result<()> {
+async fn examine(args: &DoctorArgs<MinerFlags>, settings: &Settings) -> Result<()> {
+    let flags = &args.flags;
+    commands::doctor::run(args, Subject::miner(flags, settings)).await
+}
+
+async fn mine(flags: &MinerFlags, settings: &Settings, stop: CancellationToken) -> Result<()> {
     let MinerFlags { common, miner: args } = flags;
-    let parts = connect::connect(common, "miner").await?;
+    let parts = Box::pin(connect::connect(&Subject::miner(flags, settings))).await?;
     let training = args.training.options(common.threads);
     let workshop = Workshop {
         dataset: common.dataset.clone(),

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use bistro_cli::args::{Global, ValidatorFlags};
-use bistro_cli::settings::Loaded;
+use bistro_cli::commands::doctor::DoctorArgs;
+use bistro_cli::doctor::subject::Subject;
+use bistro_cli::settings::{Loaded, Settings};
 use bistro_cli::workshop::Workshop;
 use bistro_cli::{commands, connect, program, run_rules, settings};
-use bistro_model::TrainOptions;
 use bistro_node::validator::{self, Options};
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,12 @@ enum Command {
     Run(Box<ValidatorFlags>),
     /// Shows, checks and begins a configuration.
     Config(commands::config::ConfigArgs<ValidatorFlags>),
+    /// Examines the set-up: wallet, chain, bucket, dataset, device, memory, disk. Exit status: 0, or 3 if a check failed.
+    Doctor(Box<DoctorArgs<ValidatorFlags>>),
+    /// Prints completions for a shell.
+    Completions(commands::manual::CompletionsArgs),
+    /// Prints the manual.
+    Man(commands::manual::ManArgs),
     /// Checks the own bucket, with your keys and with a stranger's eyes.
     Bucket(commands::bucket::BucketArgs),
     /// Makes and checks the index that pins a dataset.
@@ -49,26 +56,28 @@ fn main() -> ExitCode {
     };
     program::run(&cli.global.logging, async |stop| match &cli.command {
         // Each on the heap: together on the stack they are larger than a page.
-        None => Box::pin(validate(&cli.flags, stop)).await,
-        Some(Command::Run(flags)) => Box::pin(validate(flags, stop)).await,
+        None => Box::pin(validate(&cli.flags, &settings, stop)).await,
+        Some(Command::Run(flags)) => Box::pin(validate(flags, &settings, stop)).await,
+        Some(Command::Doctor(args)) => Box::pin(examine(args, &settings)).await,
         Some(Command::Config(args)) => commands::config::run(args, &settings, "bistro-validator"),
+        Some(Command::Completions(args)) => commands::manual::completions(args, settings::command::<Cli>()),
+        Some(Command::Man(args)) => commands::manual::man(args, settings::command::<Cli>()),
         Some(Command::Bucket(args)) => Box::pin(commands::bucket::run(args, stop)).await,
         Some(Command::Dataset(args)) => Box::pin(commands::dataset::run(args, stop)).await,
         Some(Command::Model(args)) => Box::pin(commands::model::run(args, stop)).await,
     })
 }
 
-async fn validate(flags: &ValidatorFlags, stop: CancellationToken) -> Result<()> {
+async fn examine(args: &DoctorArgs<ValidatorFlags>, settings: &Settings) -> Result<()> {
+    let flags = &args.flags;
+    commands::doctor::run(args, Subject::validator(flags, settings)?).await
+}
+
+async fn validate(flags: &ValidatorFlags, settings: &Settings, stop: CancellationToken) -> Result<()> {
     let ValidatorFlags { common, run } = flags;
-    let parts = connect::connect(common, "validator").await?;
+    let parts = Box::pin(connect::connect(&Subject::validator(flags, settings)?)).await?;
     let rules = run_rules::assemble(run, &common.dataset, parts.netuid)?;
-    let training = TrainOptions {
-        micro_batch: run.batch_size,
-        threads: common.threads,
-        trains: false,
-        offload_base: run.offload_base,
-        ..TrainOptions::default()
-    };
+    let training = run.options(common.threads);
     let checkpoint = run_rules::checkpoint(&run.model);
     let workshop = Workshop {
         dataset: common.dataset.clone(),

@@ -10,6 +10,7 @@
 //! - `read`, `answers`: what is read, and how it is checked
 //! - `calls`, `submit`, `effect`: what is written, how it is sent, and how a lost call is found
 //! - `commitment`, `weights`, `reveal`: the two writes of miners and validators
+//! - [`survey`]: what could keep a program from its work, read before it begins
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ mod link;
 mod read;
 mod reveal;
 mod submit;
+pub mod survey;
 mod weights;
 
 #[cfg(test)]

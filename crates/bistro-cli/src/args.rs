@@ -10,6 +10,7 @@ pub use bistro_flags::{SubtensorArgs, WalletArgs};
 
 pub use crate::training::TrainingArgs;
 use bistro_core::tokens::Packing;
+use bistro_model::TrainOptions;
 use clap::{Args, ValueEnum};
 
 use crate::data::DataArgs;
@@ -205,6 +206,19 @@ pub struct RunArgs {
     /// Keep the copy of the master that trials start from in host memory, not in the device's.
     #[arg(long)]
     pub offload_base: bool,
+}
+
+impl RunArgs {
+    /// How a validator's model computes.
+    pub fn options(&self, threads: Option<usize>) -> TrainOptions {
+        TrainOptions {
+            micro_batch: self.batch_size,
+            threads,
+            trains: false,
+            offload_base: self.offload_base,
+            ..TrainOptions::default()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, anyhow, bail};
 use async_trait::async_trait;
 use bistro_chain::SubtensorChain;
-use bistro_core::ids::NetUid;
+use bistro_core::ids::{Hotkey, NetUid};
 use bistro_core::ports::{BucketAddress, Clock, Identity as _};
 use bistro_node::Parts;
 use bistro_storage::{S3Config, S3OwnBucket, S3PublicBuckets};
 
 use crate::args::Common;
+use crate::doctor;
+use crate::doctor::subject::{Buckets, Subject, World};
 
 /// The system's clock.
 pub struct SystemClock;
@@ -34,8 +36,12 @@ impl Clock for SystemClock {
     }
 }
 
-/// Opens the wallet, connects to chain and buckets. `role` names the state's default folder.
-pub async fn connect(args: &Common, role: &str) -> Result<Parts> {
+/// Opens the wallet, connects to chain and buckets, and makes the quick checks of [`crate::doctor`].
+///
+/// # Errors
+/// What cannot be opened or reached, and the first check for which the program cannot begin.
+pub async fn connect(subject: &Subject) -> Result<Parts> {
+    let (args, role) = (&subject.common, subject.role);
     let Some(bucket) = &args.bucket else {
         bail!("--bucket is missing: say in which bucket your objects go, as in --bucket my-bucket (or BISTRO_BUCKET)");
     };
@@ -44,25 +50,28 @@ pub async fn connect(args: &Common, role: &str) -> Result<Parts> {
     let address = BucketAddress::parse(bucket).map_err(|why| anyhow!("--bucket {bucket}: {why}"))?;
     let netuid = args.subtensor.subnet();
     let network = args.subtensor.network_or("finney")?;
-    let data_dir = match &args.data_dir {
-        Some(dir) => dir.clone(),
-        None => default_data_dir(role, netuid, &key.hotkey().short())?,
-    };
+    let data_dir = data_dir(args, role, &key.hotkey())?;
+    let files: Vec<_> = subject.files.iter().map(|file| file.display().to_string()).collect();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), hotkey = %key.hotkey(), network = network.name, %netuid,
-        bucket, device = args.device, data_dir = %data_dir.display(), "bistro-{role}"
+        bucket, device = args.device, data_dir = %data_dir.display(), files = files.join(","), "bistro-{role}"
     );
-    let chain = SubtensorChain::connect(&network, netuid, Some(key.clone())).await?;
+    let chain = Arc::new(SubtensorChain::connect(&network, netuid, Some(key)).await?);
     let s3 = S3Config::from_environment().await;
-    Ok(Parts {
-        netuid,
-        chain: Arc::new(chain),
-        identity: Arc::new(key),
-        own: Arc::new(S3OwnBucket::connect(address, &s3).await),
-        public: Arc::new(S3PublicBuckets::new(&s3)),
-        clock: Arc::new(SystemClock),
-        data_dir,
-    })
+    let own = Arc::new(S3OwnBucket::connect(address.clone(), &s3).await);
+    let public = Arc::new(S3PublicBuckets::new(&s3));
+    let world = World { wallet: Ok(wallet), chain: Ok(chain), buckets: Ok(Buckets { own, public, address }) };
+    let report = Box::pin(doctor::run::quickly(subject.clone(), &world)).await;
+    doctor::run::begin(&subject.program(), &report)?;
+    world.parts(subject).context("a part is missing")
+}
+
+/// The folder of a program's state.
+pub fn data_dir(args: &Common, role: &str, hotkey: &Hotkey) -> Result<PathBuf> {
+    match &args.data_dir {
+        Some(dir) => Ok(dir.clone()),
+        None => default_data_dir(role, args.subtensor.subnet(), &hotkey.short()),
+    }
 }
 
 fn default_data_dir(role: &str, netuid: NetUid, hotkey: &str) -> Result<PathBuf> {

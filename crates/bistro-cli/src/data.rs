@@ -147,6 +147,12 @@ impl DataArgs {
         Ok(tokenizer.name().to_owned())
     }
 
+    /// Bytes that the cache of pages may take; none for a dataset that is on disk already.
+    pub(crate) fn cache_bytes(&self) -> u64 {
+        let remote = bistro_pages::DatasetName::parse(&self.dataset).is_ok_and(|name| name.is_remote());
+        if remote { self.cache_mb << 20 } else { 0 }
+    }
+
     fn cache_folder(&self) -> Option<PathBuf> {
         let home = || std::env::home_dir().map(|home| home.join(".cache"));
         let cache = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);

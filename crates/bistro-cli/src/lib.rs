@@ -5,6 +5,7 @@
 //! - [`settings`]: flags, variables and files, laid over each other.
 //! - [`training`]: the flags of training.
 //! - [`connect`]: the real parts: wallet, chain, buckets, clock.
+//! - [`doctor`]: what could keep a program from its work, found out before it begins.
 //! - [`data`]: the operator's dataset, tokenizer and cache of pages.
 //! - [`workshop`]: what the run's rules decide: the dataset and the model.
 //! - [`run_rules`]: the rules with which a validator begins a run.
@@ -17,6 +18,7 @@ pub mod args;
 pub mod commands;
 pub mod connect;
 pub mod data;
+pub mod doctor;
 pub mod exit;
 pub mod program;
 pub mod run_rules;

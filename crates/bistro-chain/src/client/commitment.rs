@@ -56,7 +56,12 @@ struct Usage {
 
 /// Blocks until the chain takes `bytes` more of `hotkey`, if this epoch has no room for them. `None` too where that cannot be told: the
 /// chain decides.
-async fn full_for(at: &AtBlock, netuid: NetUid, hotkey: &Hotkey, bytes: usize) -> Result<Option<u64>, ChainError> {
+pub(super) async fn full_for(
+    at: &AtBlock,
+    netuid: NetUid,
+    hotkey: &Hotkey,
+    bytes: usize,
+) -> Result<Option<u64>, ChainError> {
     let (what, pallet) = ("reading the room for commitments", "Commitments");
     if !reveal::has(at, pallet, "UsedSpaceOf") || !reveal::has(at, pallet, "MaxSpace") {
         return Ok(None);

@@ -127,6 +127,18 @@ impl Link {
         &self.rpc
     }
 
+    /// The address in use, or the one that was in use last.
+    pub(super) fn endpoint(&self) -> String {
+        let endpoints = &self.network.endpoints;
+        let turn = self.turn.load(Ordering::Relaxed).saturating_sub(1);
+        endpoints.get(turn % endpoints.len().max(1)).cloned().unwrap_or_default()
+    }
+
+    /// Hash of the chain's first block.
+    pub(super) fn genesis(&self) -> [u8; 32] {
+        self.genesis.0
+    }
+
     /// Whether this is one of Bittensor's public networks, by its genesis.
     pub(super) fn is_public(&self) -> bool {
         Network::name_of(&self.genesis.0).is_some()

@@ -6,5 +6,7 @@
 pub mod bucket;
 pub mod config;
 pub mod dataset;
+pub mod doctor;
+pub mod manual;
 pub mod model;
 pub mod pages;

@@ -91,7 +91,14 @@ pub fn load<C: CommandFactory + FromArgMatches>(role: &str) -> Result<Loaded<C>,
         })
 }
 
-/// The same of any command, with what is given.
+/// A program's command line as it is shown: for completions and manuals.
+pub fn command<C: CommandFactory>() -> Command {
+    let command = C::command();
+    let keys = Keys::of(&command);
+    presented(command, &keys)
+}
+
+/// As [`load`], of any command, with what is given.
 ///
 /// # Errors
 /// Help that was asked for, or every mistake with the place where it was made.

@@ -5,8 +5,10 @@
 //! - this file: the report.
 //! - `owner`: writing, writing once, parts, listing, deleting.
 //! - `public`: reading one prefix, and nothing else.
+//! - [`clock`]: the server's time.
 //! - [`policy`]: what to paste where a check fails.
 
+pub mod clock;
 mod owner;
 pub mod policy;
 mod public;
