@@ -11,6 +11,7 @@ use bistro_chain::{KeySource, Keypair, Network, SubtensorChain, Wallet};
 use bistro_core::ids::{Hotkey, NetUid};
 use bistro_core::ports::{BucketAddress, Clock, Identity as _};
 use bistro_node::Parts;
+use bistro_node::status::Board;
 use bistro_storage::{Credentials, S3Config, S3OwnBucket, S3PublicBuckets};
 
 use crate::chain::{GenesisNeuron, LocalChain, LocalChainConfig, TAO};
@@ -227,6 +228,7 @@ impl Place {
             public: Arc::new(S3PublicBuckets::new(s3)),
             clock: Arc::new(WallClock),
             data_dir: self.data_dir,
+            board: Board::default(),
         })
     }
 }

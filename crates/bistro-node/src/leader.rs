@@ -163,6 +163,7 @@ impl Leader {
             return Err(self.broken(seq, format!("its snapshot has {size} bytes, at most {cap} are possible")));
         }
         tracing::info!(seq, mebibytes = size >> 20, "downloading the master");
+        let _shown = parts.wait("downloading the master", Some(size));
         let bytes = self.object(parts, &self.folder().snapshot(seq, &hash), large(size)).await?;
         let params = bistro_delta::read_master(&bytes, spec, &hash).map_err(|e| self.broken(seq, e.to_string()))?;
         Ok(Master { seq, hash, params })

@@ -14,6 +14,7 @@
 //! - [`audit`]: a published lineage, recomputed from its objects.
 //! - [`files`]: the data folder: one process at a time, files replaced whole.
 //! - [`log`]: the validator's event log.
+//! - [`status`]: what the program is doing, for everything that shows it.
 //! - [`compute`]: long computations off the async threads, and how much of the time they take.
 //! - [`error`]: what ends a loop.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -31,6 +32,7 @@ pub mod miner;
 pub mod parts;
 pub mod publish;
 mod retention;
+pub mod status;
 pub mod validator;
 pub mod weights;
 

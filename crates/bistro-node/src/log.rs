@@ -10,6 +10,7 @@ use bistro_core::ports::Clock;
 use fs_err as fs;
 
 use crate::NodeError;
+use crate::status::Board;
 
 /// The log, open for appending.
 #[derive(Clone)]
@@ -17,6 +18,7 @@ pub struct EventLog {
     // A std mutex: held for one write, never across an await.
     file: Arc<Mutex<fs::File>>,
     clock: Arc<dyn Clock>,
+    board: Board,
 }
 
 impl EventLog {
@@ -28,12 +30,19 @@ impl EventLog {
         if torn {
             file.write_all(b"\n")?;
         }
-        Ok(Self { file: Arc::new(Mutex::new(file)), clock })
+        Ok(Self { file: Arc::new(Mutex::new(file)), clock, board: Board::default() })
+    }
+
+    /// Shows every record on `board`, too.
+    #[must_use]
+    pub fn shown_on(self, board: Board) -> Self {
+        Self { board, ..self }
     }
 
     /// Appends one record.
     pub fn append(&self, block: Block, event: Event) -> Result<(), NodeError> {
         let record = Record { time: self.clock.unix_millis(), block, event };
+        self.board.record(&record);
         let mut line = serde_json::to_vec(&record).unwrap_or_default();
         line.push(b'\n');
         self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)?;

@@ -8,6 +8,9 @@ use bistro_core::ids::NetUid;
 use bistro_core::ports::{Chain, Clock, Identity, Learner, OwnBucket, Pages, PortError, PublicBuckets, Retry};
 use bistro_core::rules::Rules;
 
+use crate::compute::compute;
+use crate::status::{Board, Wait};
+
 /// The outside world, as both loops meet it.
 #[derive(Clone)]
 pub struct Parts {
@@ -25,6 +28,15 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The folder with this program's state.
     pub data_dir: PathBuf,
+    /// Where the loop shows what it does.
+    pub board: Board,
+}
+
+impl Parts {
+    /// Shows `what` as waited for until the guard is dropped; `bytes` is how much it is about, where that is known.
+    pub(crate) fn wait(&self, what: &str, bytes: Option<u64>) -> Wait {
+        self.board.wait(what, self.clock.unix_millis(), bytes)
+    }
 }
 
 /// Builds what depends on the run's rules, which a miner learns only from the master's publisher.
@@ -36,6 +48,18 @@ pub trait Build: Send + Sync {
     fn learner(&self, rules: &Rules) -> Result<Box<dyn Learner>, PortError>;
 }
 
+/// The dataset of the rules, shown as waited for meanwhile.
+pub(crate) fn pages(parts: &Parts, build: &dyn Build, rules: &Rules) -> Result<Arc<dyn Pages>, PortError> {
+    let _shown = parts.wait("opening the dataset", None);
+    compute(|| build.pages(rules))
+}
+
+/// The model of the rules, shown as waited for meanwhile.
+pub(crate) fn learner(parts: &Parts, build: &dyn Build, rules: &Rules) -> Result<Box<dyn Learner>, PortError> {
+    let _shown = parts.wait("setting up the model", None);
+    compute(|| build.learner(rules))
+}
+
 /// Attempts of [`patiently`] before it gives up: with its pauses, about ten minutes.
 const ATTEMPTS: u32 = 12;
 
@@ -45,6 +69,7 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T, PortError>>>(
     what: &str,
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, PortError> {
+    let _shown = parts.wait(what, None);
     let mut pause = Duration::from_secs(1);
     for tried in 1.. {
         match attempt().await {

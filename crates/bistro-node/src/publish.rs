@@ -109,7 +109,8 @@ async fn point(parts: &Parts, folder: &Folder, manifest: MasterManifest) -> Resu
 }
 
 async fn put(parts: &Parts, key: String, body: Bytes, mode: Put) -> Result<(), NodeError> {
-    Ok(patiently(parts, "publishing", || parts.own.put(&key, body.clone(), mode)).await?)
+    let _shown = parts.wait("publishing the master", Some(body.len() as u64));
+    Ok(patiently(parts, "publishing the master", || parts.own.put(&key, body.clone(), mode)).await?)
 }
 
 fn model_json(rules: &Rules) -> Bytes {

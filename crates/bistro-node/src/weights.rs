@@ -91,7 +91,7 @@ fn refusal(name: &str, message: String) -> PortError {
 }
 
 /// Blocks until the chain takes weights from `me`: 0 is now.
-fn due_in(metagraph: &Metagraph, me: &Hotkey) -> Result<u64, PortError> {
+pub(crate) fn due_in(metagraph: &Metagraph, me: &Hotkey) -> Result<u64, PortError> {
     let neuron = metagraph.neuron(me).ok_or_else(|| {
         let netuid = metagraph.netuid;
         refusal(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bistro_core::events::Event;
 use bistro_core::ids::{Block, Hash, Hotkey, Uid};
+use bistro_core::mechanism::Verdict;
 use bistro_core::params::{Params, Tensor};
 use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
 use bistro_core::rules::Rules;
@@ -111,6 +112,57 @@ async fn trains(rules_name: &str) {
     }
     let weights = world.weights(&key(1));
     assert_eq!(weights.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [1, 2]);
+}
+
+/// What the board shows is what the log, the chain and the bucket say.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_board_shows_what_happened() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2), key(3)]);
+    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let parts = [1, 2, 3].map(|n| world.parts(key(n), dir.path()));
+    let v = start_validator(parts[0].clone(), &rules, &stop);
+    let miners = [1, 2].map(|n| start_miner(parts[n].clone(), n as u8, &stop));
+    blocks(60).await;
+    stop.cancel();
+    let summary = v.await.unwrap().unwrap();
+    let (records, _) = log::read(&dir.path().join("bucket-1/events.jsonl")).unwrap();
+    let judged = records.iter().filter_map(|r| match &r.event {
+        Event::Judged(judged) => Some((judged.hotkey, matches!(judged.verdict, Verdict::Accept(_)))),
+        _ => None,
+    });
+    let judged: Vec<(Hotkey, bool)> = judged.collect();
+    let skipped = records.iter().filter(|r| matches!(r.event, Event::Skipped { .. })).count();
+
+    let shown = parts[0].board.status();
+    let validator = shown.validator.unwrap();
+    assert_eq!(validator.counts.accepted, judged.iter().filter(|(_, accepted)| *accepted).count() as u64);
+    assert_eq!(validator.counts.accepted + validator.counts.rejected, judged.len() as u64);
+    assert_eq!(validator.counts.skipped.values().sum::<u64>(), skipped as u64);
+    assert_eq!(validator.master.map(|m| (m.seq, m.hash)), Some((summary.seq, summary.hash)));
+    assert_eq!(validator.lineage.last().map(|step| step.hash), Some(summary.hash));
+    assert_eq!(validator.weights.last_set.map(|set| set.weights), Some(world.weights(&key(1))));
+    assert!(validator.leads && shown.uid == Some(Uid(0)) && shown.block > Block(50));
+    assert_eq!(
+        validator.miners.iter().map(|row| (row.uid.0, row.hotkey)).collect::<Vec<_>>(),
+        [(1, key(2)), (2, key(3))]
+    );
+    assert!((validator.miners.iter().map(|row| row.share).sum::<f64>() - 1.0).abs() < 1e-9);
+    assert!(validator.miners.iter().all(|row| row.local_average.is_some() && row.global_average.is_some()));
+
+    for (miner, parts) in miners.into_iter().zip(&parts[1..]) {
+        let summary = miner.await.unwrap().unwrap();
+        let hotkey = parts.identity.hotkey();
+        let shown = parts.board.status();
+        let status = shown.miner.unwrap();
+        assert_eq!(status.uploads, summary.uploads);
+        assert!(shown.activities.is_empty(), "{:?}", shown.activities);
+        assert!(status.losses.last().is_some() && status.steps > 0 && status.tokens > 0);
+        // The last merge may not have reached it.
+        let merged = judged.iter().filter(|judged| **judged == (hotkey, true)).count() as u64;
+        assert!(status.merges > 0 && (merged - 1..=merged).contains(&status.merges), "{} of {merged}", status.merges);
+        assert_eq!(status.leader, Some(key(1)));
+    }
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use bistro_core::ids::{Hash, Hotkey};
 use bistro_core::rules::Rules;
+use bistro_node::status::Board;
 use bistro_node::{NodeError, Parts, leader, validator};
 use bistro_storage::fake::FakeBuckets;
 use rand::{RngExt as _, SeedableRng as _};
@@ -200,6 +201,7 @@ impl World {
             public: Arc::new(self.buckets.clone()),
             clock: Arc::new(VirtualClock),
             data_dir: self.dir.join(bucket),
+            board: Board::default(),
         };
         if !faulty {
             return plain;

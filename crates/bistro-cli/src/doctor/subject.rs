@@ -9,6 +9,7 @@ use bistro_core::ports::{BucketAddress, Identity as _};
 use bistro_core::protocol::Encoding;
 use bistro_model::{LlamaConfig, TrainOptions};
 use bistro_node::Parts;
+use bistro_node::status::Board;
 use bistro_storage::{S3Config, S3OwnBucket, S3PublicBuckets};
 
 use crate::args::{Common, MinerFlags, ValidatorFlags};
@@ -155,6 +156,7 @@ impl World {
             clock: Arc::new(SystemClock),
             data_dir: connect::data_dir(&subject.common, subject.role, &key.hotkey()).ok()?,
             identity: Arc::new(key),
+            board: Board::default(),
         })
     }
 }

@@ -6,8 +6,10 @@
 //! - [`news`]: a newer master, fetched while the model trains.
 //! - [`upload`]: a delta into the own bucket: object first, pointer last.
 //! - [`state`]: what survives a restart.
+//! - `show`: what others see of it.
 
 pub mod news;
+mod show;
 pub mod start;
 pub mod state;
 pub mod upload;
@@ -137,6 +139,7 @@ impl Miner {
             Ok(block) => self.state.head = block.max(self.state.head),
             Err(error) => tracing::warn!(%error, "the chain does not answer; training goes on at the last known block"),
         }
+        self.show();
         Ok(Some(self.state.head))
     }
 
@@ -173,6 +176,7 @@ impl Miner {
         };
         let Some(News { uid, leader, newer }) = news else { return Ok(()) };
         self.uid = uid.unwrap_or(self.uid);
+        self.parts.board.miner(|miner| miner.followed(self.parts.identity.hotkey(), &leader.manifest));
         self.leader = Some(leader);
         match newer {
             Some(newer) => self.follow(newer).await,
@@ -183,6 +187,7 @@ impl Miner {
     /// Moves on to a newer master, with the unmerged work or without it, as the rules say.
     async fn follow(&mut self, Newer { master, connected, own }: Newer) -> Result<(), NodeError> {
         let (from, to) = (self.base.seq, master.seq);
+        let mut kept = None;
         if connected && self.rules.mechanism.miner.on_new_master == OnNewMaster::Rebase {
             let sample = self.sample().await?;
             let Self { learner, base, meter, .. } = self;
@@ -190,6 +195,7 @@ impl Miner {
             if own.is_some() {
                 (self.state.steps, self.state.tokens) = (0, 0);
             }
+            kept = Some(keep);
             tracing::info!(from, to, own = own.is_some(), keep, "rebased on the new master");
         } else {
             self.learner.load(&master.params)?;
@@ -199,6 +205,7 @@ impl Miner {
         }
         (self.base, self.base_saved) = (master, false);
         (self.state.base_seq, self.state.base) = (self.base.seq, self.base.hash);
+        self.show_move(from, own.is_some(), kept);
         Ok(())
     }
 
@@ -247,7 +254,7 @@ impl Miner {
 
     /// Trains on the batch, step by step; false if it was cut short by a stop.
     fn train(&mut self, batch: &TokenBatch) -> Result<bool, NodeError> {
-        let (mut sum, mut steps, mut tokens) = (0.0, 0_u64, 0_u64);
+        let (mut sum, mut steps, mut tokens, begun) = (0.0, 0_u64, 0_u64, self.parts.clock.elapsed());
         for piece in batch.chunks(self.batch_rows) {
             if self.stop.is_cancelled() {
                 return Ok(false);
@@ -256,11 +263,15 @@ impl Miner {
             sum += report.loss;
             steps += 1;
             tokens += report.tokens as u64;
+            let busy = self.parts.clock.elapsed().saturating_sub(begun);
+            self.parts.board.miner(|miner| miner.stepped(report.tokens as u64, tokens, busy));
         }
         self.state.steps += steps;
         self.state.tokens += tokens;
         let loss = sum / steps.max(1) as f64;
         tracing::info!(block = %self.state.head, base = self.base.seq, steps = self.state.steps, tokens, loss, "trained");
+        let time = self.parts.clock.unix_millis();
+        self.parts.board.miner(|miner| miner.trained(time, loss, self.state.steps));
         Ok(steps > 0)
     }
 
@@ -269,6 +280,7 @@ impl Miner {
     async fn upload(&mut self, block: Block) -> Result<(), NodeError> {
         if !self.sent(Duration::ZERO).await? {
             tracing::info!("the last upload is still under way; this epoch's work goes with the next");
+            self.parts.board.miner(|miner| miner.uploads_delayed += 1);
             return Ok(());
         }
         let delta = compute(|| Ok::<_, NodeError>(self.learner.params()?.minus(&self.base.params)))?;

@@ -1,6 +1,6 @@
 //! From nothing, or from saved work, to the first epoch.
 
-use bistro_core::ids::{Block, Hash};
+use bistro_core::ids::{Block, Hash, Uid};
 use bistro_core::params::{ModelSpec, Params};
 use bistro_core::ports::{PortError, Retry};
 use bistro_core::protocol::Encoding;
@@ -11,9 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Miner;
 use super::state::{self, State};
-use crate::compute::{Meter, compute};
+use crate::compute::Meter;
 use crate::files::DataDir;
+use crate::leader::Leader;
 use crate::master::Master;
+use crate::status::miner::BaseStatus;
 use crate::validator::start::{register, wait_for_master};
 use crate::{Build, NodeError, Parts};
 
@@ -56,8 +58,8 @@ impl Miner {
                 format!("--delta.encoding {} is not among the run's: {}", options.encoding.name(), allowed.join(", "));
             return Err(NodeError::RulesDiffer(vec![ours]));
         }
-        let pages = build.pages(&rules)?;
-        let mut learner = compute(|| build.learner(&rules))?;
+        let pages = crate::parts::pages(&parts, build, &rules)?;
+        let mut learner = crate::parts::learner(&parts, build, &rules)?;
         let spec = learner.spec();
         let (base, model, state) = match restore(&data, digest, &spec)? {
             Some(saved) => saved,
@@ -68,6 +70,7 @@ impl Miner {
             }
         };
         learner.load(&model)?;
+        show(&parts, uid, &leader, &base, &state);
         tracing::info!(base = base.seq, steps = state.steps, parameters = spec.numel(), "mining");
         Ok(Self {
             meter: Meter::new(parts.clock.clone()),
@@ -95,6 +98,17 @@ impl Miner {
             base_saved: false,
         })
     }
+}
+
+/// Shows where the miner begins.
+fn show(parts: &Parts, uid: Uid, leader: &Leader, base: &Master, state: &State) {
+    let time = parts.clock.unix_millis();
+    parts.board.change(|status| (status.uid, status.block) = (Some(uid), state.head));
+    parts.board.miner(|miner| {
+        miner.unmerged_steps = state.steps;
+        miner.base = Some(BaseStatus { seq: base.seq, hash: base.hash, time });
+        miner.followed(parts.identity.hotkey(), &leader.manifest);
+    });
 }
 
 fn stopped() -> PortError {

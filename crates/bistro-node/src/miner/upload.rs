@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::parts::patiently;
 use crate::retention::keep_newest;
+use crate::status::miner::Upload;
 use crate::{NodeError, Parts};
 
 /// Deltas that stay in the bucket: a validator may still be reading the one before the newest.
@@ -40,6 +41,9 @@ pub struct Parcel {
     key: String,
     object: Bytes,
     manifest: Bytes,
+    block: Block,
+    base_seq: u64,
+    hash: Hash,
 }
 
 impl Parcel {
@@ -64,24 +68,42 @@ impl Parcel {
         let object = bistro_delta::encode_delta(delta, &(&manifest).into());
         (manifest.object, manifest.size) = (Hash::of(&object), object.len() as u64);
         let key = folder.delta(statement.block, &manifest.object);
+        let hash = manifest.object;
         let manifest = Signed::new(manifest, |message| parts.identity.sign(message)).to_json().into();
-        Self { folder, key, object, manifest }
+        Self { folder, key, object, manifest, block: statement.block, base_seq: statement.base_seq, hash }
     }
 
     /// Uploads the object, moves the pointer to it, and removes all but the newest deltas. Dropped or failing at any point,
     /// it leaves a pointer to an object that is there.
     pub async fn send(self, parts: Parts) -> Result<(), NodeError> {
+        let begun = parts.clock.unix_millis();
+        let shown = parts.wait("uploading the delta", Some(self.object.len() as u64));
         let put = || parts.own.put(&self.key, self.object.clone(), Put::Immutable);
         patiently(&parts, "uploading the delta", put).await?;
         let latest = self.folder.latest();
         let point = || parts.own.put(&latest, self.manifest.clone(), Put::Replace);
         patiently(&parts, "moving the pointer to the delta", point).await?;
+        drop(shown);
         let mebibytes = self.object.len() as f64 / f64::from(1 << 20);
         tracing::info!(mebibytes, key = self.key, "uploaded");
+        self.show(&parts, begun);
         if let Err(error) = self.remove_old(&parts).await {
             tracing::warn!(%error, "old deltas could not be removed; the bucket grows until that works again");
         }
         Ok(())
+    }
+
+    fn show(&self, parts: &Parts, begun: u64) {
+        let time = parts.clock.unix_millis();
+        let upload = Upload {
+            time,
+            block: self.block,
+            base_seq: self.base_seq,
+            object: self.hash,
+            bytes: self.object.len() as u64,
+            millis: time.saturating_sub(begun),
+        };
+        parts.board.miner(|miner| miner.uploaded(upload));
     }
 
     /// Removes all deltas but the newest [`KEEP`] and the one that the pointer names.

@@ -6,8 +6,10 @@
 //! - [`turn`]: whose turn it is, and its delta on the way.
 //! - [`trial`]: a delta on the model: losses, and the verdict they lead to.
 //! - [`state`]: what survives a restart.
+//! - `show`: what others see of it.
 
 mod glances;
+mod show;
 pub mod start;
 pub mod state;
 pub mod trial;
@@ -160,6 +162,7 @@ impl Validator {
         if self.head.since(self.metagraph.block) >= METAGRAPH_BLOCKS {
             self.refresh().await?;
         }
+        self.show();
         Ok(true)
     }
 
@@ -337,6 +340,7 @@ impl Validator {
             accepted = matches!(judged.verdict, Verdict::Accept(_)), "judged"
         );
         self.log.append(self.head, Event::Judged(judged))?;
+        self.show();
         self.data.save(state::FILE, &self.state)
     }
 

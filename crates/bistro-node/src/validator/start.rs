@@ -42,7 +42,7 @@ impl Validator {
         stop: CancellationToken,
     ) -> Result<Self, NodeError> {
         let data = DataDir::open(&parts.data_dir)?;
-        let log = EventLog::open(&data.join("events.jsonl"), parts.clock.clone())?;
+        let log = EventLog::open(&data.join("events.jsonl"), parts.clock.clone())?.shown_on(parts.board.clone());
         let metagraph = register(&parts).await?;
         let rules = options.rules;
         let digest = rules.digest();
@@ -50,8 +50,8 @@ impl Validator {
         if let Some(leader) = found.as_ref().filter(|leader| leader.manifest.rules != digest) {
             return Err(NodeError::RulesDiffer(rules.differences(&leader.rules(&parts).await?)));
         }
-        let pages = build.pages(&rules)?;
-        let learner = crate::compute::compute(|| build.learner(&rules))?;
+        let pages = crate::parts::pages(&parts, build, &rules)?;
+        let learner = crate::parts::learner(&parts, build, &rules)?;
         let spec = learner.spec();
         let (master, lineage) = match &found {
             Some(leader) => (leader.master(&parts, &spec, None).await?, leader.manifest.clone()),

@@ -12,6 +12,7 @@ use bistro_core::params::{ModelSpec, Params, Tensor};
 use bistro_core::ports::{Learner, Metagraph, Pages, PortError, Retry, StepReport};
 use bistro_core::rules::{Mechanism, Rules, SHIPPED};
 use bistro_core::tokens::TokenBatch;
+use bistro_node::status::Board;
 use bistro_node::{Build, Parts};
 pub use bistro_sim::chain::NETUID;
 use bistro_sim::chain::{FakeIdentity, Pace, SimChain, VirtualClock};
@@ -63,6 +64,7 @@ impl World {
             public: Arc::new(self.buckets.clone()),
             clock: Arc::new(VirtualClock),
             data_dir: dir.join(&bucket),
+            board: Board::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use bistro_chain::SubtensorChain;
 use bistro_core::ids::Hotkey;
 use bistro_core::ports::{BucketAddress, Chain as _, Identity, OwnBucket, PortError, Put, Retry};
 use bistro_model::{LlamaConfig, hf};
+use bistro_node::status::Board;
 use bistro_node::{Parts, leader};
 use bistro_pages::Tokenizer;
 use bistro_storage::{S3Config, S3PublicBuckets};
@@ -32,6 +33,7 @@ pub(super) async fn export(args: &ExportArgs) -> Result<()> {
         public: Arc::new(S3PublicBuckets::new(&s3)),
         clock: Arc::new(SystemClock),
         data_dir: PathBuf::new(),
+        board: Board::default(),
     };
     let Some(leader) = leader::find(&parts, &metagraph).await? else {
         bail!("no validator of subnet {netuid} on {} has published a master", network.name);
