@@ -63,7 +63,9 @@ impl<T> Series<T> {
 impl<T> From<Vec<T>> for Series<T> {
     fn from(points: Vec<T>) -> Self {
         let mut series = Self::default();
-        points.into_iter().for_each(|point| series.push(point));
+        for point in points {
+            series.push(point);
+        }
         series
     }
 }
@@ -82,7 +84,9 @@ mod tests {
     fn a_series_of_months_reaches_from_its_beginning_to_now_in_bounded_memory() {
         for length in [0, 1, 511, 512, 513, 1024, 1025, 100_000] {
             let mut series = Series::default();
-            (0..length).for_each(|i| series.push(i));
+            for i in 0..length {
+                series.push(i);
+            }
             let points: Vec<u64> = series.clone().into();
             assert!(points.len() <= MAX_POINTS + 1, "{length}: {}", points.len());
             assert_eq!(points.first().copied(), (length > 0).then_some(0));
