@@ -8,7 +8,7 @@ use bistro_cli::commands::doctor::DoctorArgs;
 use bistro_cli::doctor::subject::Subject;
 use bistro_cli::settings::{Loaded, Settings};
 use bistro_cli::workshop::Workshop;
-use bistro_cli::{commands, connect, program, run_rules, settings};
+use bistro_cli::{commands, connect, program, run_rules, settings, watch};
 use bistro_node::miner::{self, Options};
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,8 @@ enum Command {
     Bucket(commands::bucket::BucketArgs),
     /// Prints the pages of a miner at a block.
     Pages(commands::pages::PagesArgs),
+    /// Says how the running miner is.
+    Status(commands::status::StatusArgs),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Some(Command::Man(args)) => commands::manual::man(args, settings::command::<Cli>()),
         Some(Command::Bucket(args)) => Box::pin(commands::bucket::run(args, stop)).await,
         Some(Command::Pages(args)) => Box::pin(commands::pages::run(args, stop)).await,
+        Some(Command::Status(args)) => Box::pin(commands::status::run(args, "miner", stop)).await,
     })
 }
 
@@ -72,7 +75,8 @@ async fn examine(args: &DoctorArgs<MinerFlags>, settings: &Settings) -> Result<(
 
 async fn mine(flags: &MinerFlags, settings: &Settings, stop: CancellationToken) -> Result<()> {
     let MinerFlags { common, miner: args } = flags;
-    let parts = Box::pin(connect::connect(&Subject::miner(flags, settings))).await?;
+    let parts = Box::pin(connect::connect(&Subject::miner(flags, settings), &stop)).await?;
+    watch::start(common, &parts, &stop).await?;
     let training = args.training.options(common.threads);
     let workshop = Workshop {
         dataset: common.dataset.clone(),

@@ -8,7 +8,7 @@ use bistro_cli::commands::doctor::DoctorArgs;
 use bistro_cli::doctor::subject::Subject;
 use bistro_cli::settings::{Loaded, Settings};
 use bistro_cli::workshop::Workshop;
-use bistro_cli::{commands, connect, program, run_rules, settings};
+use bistro_cli::{commands, connect, program, run_rules, settings, watch};
 use bistro_node::validator::{self, Options};
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,8 @@ enum Command {
     Dataset(commands::dataset::DatasetArgs),
     /// Makes, converts, measures and samples models.
     Model(commands::model::ModelArgs),
+    /// Says how the running validator is.
+    Status(commands::status::StatusArgs),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Some(Command::Bucket(args)) => Box::pin(commands::bucket::run(args, stop)).await,
         Some(Command::Dataset(args)) => Box::pin(commands::dataset::run(args, stop)).await,
         Some(Command::Model(args)) => Box::pin(commands::model::run(args, stop)).await,
+        Some(Command::Status(args)) => Box::pin(commands::status::run(args, "validator", stop)).await,
     })
 }
 
@@ -75,7 +78,8 @@ async fn examine(args: &DoctorArgs<ValidatorFlags>, settings: &Settings) -> Resu
 
 async fn validate(flags: &ValidatorFlags, settings: &Settings, stop: CancellationToken) -> Result<()> {
     let ValidatorFlags { common, run } = flags;
-    let parts = Box::pin(connect::connect(&Subject::validator(flags, settings)?)).await?;
+    let parts = Box::pin(connect::connect(&Subject::validator(flags, settings)?, &stop)).await?;
+    watch::start(common, &parts, &stop).await?;
     let rules = run_rules::assemble(run, &common.dataset, parts.netuid)?;
     let training = run.options(common.threads);
     let checkpoint = run_rules::checkpoint(&run.model);

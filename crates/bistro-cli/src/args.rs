@@ -9,6 +9,7 @@ use bistro_core::protocol::Encoding;
 pub use bistro_flags::{SubtensorArgs, WalletArgs};
 
 pub use crate::training::TrainingArgs;
+pub use crate::watch::WatchArgs;
 use bistro_core::tokens::Packing;
 use bistro_model::TrainOptions;
 use clap::{Args, ValueEnum};
@@ -77,6 +78,9 @@ pub struct Common {
     /// Threads on which the model computes; all cores by default.
     #[arg(long, env = "BISTRO_THREADS", value_name = "N", help_heading = PLACE)]
     pub threads: Option<usize>,
+    /// How the program is watched.
+    #[command(flatten)]
+    pub watch: WatchArgs,
 }
 
 /// What is logged, to standard error.

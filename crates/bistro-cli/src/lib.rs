@@ -7,6 +7,7 @@
 //! - [`connect`]: the real parts: wallet, chain, buckets, clock.
 //! - [`doctor`]: what could keep a program from its work, found out before it begins.
 //! - [`data`]: the operator's dataset, tokenizer and cache of pages.
+//! - [`watch`]: how a running program is seen; [`heartbeat`]: a line a minute; [`progress`]: bars at a terminal.
 //! - [`workshop`]: what the run's rules decide: the dataset and the model.
 //! - [`run_rules`]: the rules with which a validator begins a run.
 //! - [`commands`]: the subcommands besides the loop.
@@ -20,8 +21,11 @@ pub mod connect;
 pub mod data;
 pub mod doctor;
 pub mod exit;
+pub mod heartbeat;
 pub mod program;
+pub mod progress;
 pub mod run_rules;
 pub mod settings;
 pub mod training;
+pub mod watch;
 pub mod workshop;

@@ -4,10 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::args::{LogFormat, LoggingArgs};
 use crate::exit;
+use crate::progress::{self, AboveBars};
+use crate::watch;
 
 /// Runs `work` to its end, with logs on standard error. The token is cancelled by Ctrl-C or SIGTERM; a second one ends the
 /// process at once.
@@ -42,15 +46,16 @@ fn start_logs(args: &LoggingArgs) {
     };
     // The libraries below are told to be quiet: their details bury what an operator looks for.
     let ours = format!(
-        "warn,bistro={level},bistro_chain={level},bistro_cli={level},bistro_model={level},bistro_node={level},bistro_pages={level},bistro_storage={level},bistro_miner={level},bistro_validator={level}"
+        "warn,bistro={level},bistro_chain={level},bistro_cli={level},bistro_model={level},bistro_node={level},bistro_pages={level},bistro_storage={level},bistro_watch={level},bistro_miner={level},bistro_validator={level}"
     );
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(ours));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    match args.log_format {
-        LogFormat::Pretty => builder.with_ansi(colour).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+    let colour = progress::at_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let lines = tracing_subscriber::fmt::layer().with_writer(AboveBars).with_target(false);
+    let lines = match args.log_format {
+        LogFormat::Pretty => lines.with_ansi(colour).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(lines).with(watch::complaints().clone()).init();
 }
 
 async fn watch_signals(stop: CancellationToken) {

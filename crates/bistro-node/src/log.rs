@@ -42,7 +42,7 @@ impl EventLog {
     /// Appends one record.
     pub fn append(&self, block: Block, event: Event) -> Result<(), NodeError> {
         let record = Record { time: self.clock.unix_millis(), block, event };
-        self.board.record(&record);
+        self.board.record(record.time, record.block, &record.event);
         let mut line = serde_json::to_vec(&record).unwrap_or_default();
         line.push(b'\n');
         self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)?;

@@ -10,3 +10,4 @@ pub mod doctor;
 pub mod manual;
 pub mod model;
 pub mod pages;
+pub mod status;

@@ -13,7 +13,7 @@ pub mod validator;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bistro_core::events::Record;
+use bistro_core::events::Event;
 use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
 use serde::{Deserialize, Serialize};
 
@@ -106,9 +106,9 @@ impl Board {
         self.change(|status| change(status.miner.get_or_insert_default()));
     }
 
-    /// Takes in a record of the validator's event log.
-    pub fn record(&self, record: &Record) {
-        self.validator(|validator| validator.record(record));
+    /// Takes in what the validator's log says happened at `time` and `block`.
+    pub fn record(&self, time: u64, block: Block, event: &Event) {
+        self.validator(|validator| validator.record(time, block, event));
     }
 
     /// Shows a wait for as long as the guard lives. `since` is now. Of waits for the same thing only the first is shown.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use bistro_core::events::{Event, Judged, Record};
+use bistro_core::events::{Event, Judged};
 use bistro_core::ids::{Block, Hash, Hotkey, Uid};
 use bistro_core::mechanism::Verdict;
 use bistro_core::protocol::Accepted;
@@ -156,7 +156,9 @@ pub enum Fate {
 pub struct WeightsStatus {
     /// Blocks until the chain takes weights again; none if it takes none of this hotkey at all.
     pub due_in: Option<u64>,
-    /// The last that the chain took.
+    /// When this hotkey's weights were last set, by the chain's word; none if never.
+    pub last_update: Option<Block>,
+    /// The last that the chain took from this process.
     pub last_set: Option<WeightsSet>,
     /// The last refusal, if nothing was set since.
     pub refused: Option<WeightsRefused>,
@@ -187,10 +189,9 @@ pub struct WeightsRefused {
 }
 
 impl ValidatorStatus {
-    /// Takes in a record of the event log.
-    pub fn record(&mut self, record: &Record) {
-        let (time, block) = (record.time, record.block);
-        match &record.event {
+    /// Takes in what the log says happened.
+    pub fn record(&mut self, time: u64, block: Block, event: &Event) {
+        match event {
             Event::Skipped { uid, hotkey, object, skip } => {
                 *self.counts.skipped.entry(skip.reason).or_default() += 1;
                 self.counts.losses_not_finite += u64::from(skip.reason == Reason::LossNotFinite);
@@ -205,11 +206,11 @@ impl ValidatorStatus {
                 self.measured.push(Measured { time, seq: *seq, loss: finite(*loss) });
             }
             Event::Started { master_seq: seq, master: hash, .. }
-            | Event::Published { seq, hash }
+            | Event::Published { seq, hash, .. }
             | Event::Followed { seq, hash, .. } => {
                 self.master = Some(MasterStatus { seq: *seq, hash: *hash, time, block });
             }
-            Event::WeightsSet { weights } => {
+            Event::WeightsSet { weights, .. } => {
                 self.counts.weights_set += 1;
                 self.weights.last_set = Some(WeightsSet { time, block, weights: weights.clone() });
                 self.weights.refused = None;
@@ -300,8 +301,8 @@ impl MinerRow {
 mod tests {
     use super::*;
 
-    fn record(block: u64, event: Event) -> Record {
-        Record { time: block * 1000, block: Block(block), event }
+    fn record(status: &mut ValidatorStatus, block: u64, event: &Event) {
+        status.record(block * 1000, Block(block), event);
     }
 
     fn skipped(uid: u16, hotkey: u8, reason: Reason) -> Event {
@@ -311,8 +312,8 @@ mod tests {
     #[test]
     fn rows_follow_the_hotkey_and_never_the_slot() {
         let mut status = ValidatorStatus::default();
-        status.record(&record(1, skipped(3, 30, Reason::NoDelta)));
-        status.record(&record(2, skipped(1, 10, Reason::NotFinite)));
+        record(&mut status, 1, &skipped(3, 30, Reason::NoDelta));
+        record(&mut status, 2, &skipped(1, 10, Reason::NotFinite));
         assert_eq!(status.miners.iter().map(|row| row.uid.0).collect::<Vec<_>>(), [1, 3]);
         // Slot 1 went to somebody else; hotkey 30 moved to slot 0.
         let uid = |hotkey: &Hotkey| (hotkey.0[0] == 30).then_some(Uid(0));
@@ -328,8 +329,8 @@ mod tests {
     fn a_loss_that_is_not_finite_is_counted_and_has_no_number() {
         let mut status = ValidatorStatus::default();
         let measured = Event::Measured { seq: 1, hash: Hash([1; 32]), loss: f64::NAN };
-        status.record(&record(1, measured));
-        status.record(&record(2, skipped(1, 1, Reason::LossNotFinite)));
+        record(&mut status, 1, &measured);
+        record(&mut status, 2, &skipped(1, 1, Reason::LossNotFinite));
         assert_eq!(status.counts.losses_not_finite, 2);
         assert_eq!(status.measured.last().map(|point| point.loss), Some(None));
     }
@@ -338,9 +339,9 @@ mod tests {
     fn a_refusal_is_shown_until_weights_are_set() {
         let mut status = ValidatorStatus::default();
         let refused = Event::WeightsRefused { name: "NeuronNoValidatorPermit".into(), message: "no permit".into() };
-        status.record(&record(1, refused));
+        record(&mut status, 1, &refused);
         assert_eq!(status.weights.refused.as_ref().map(|r| r.name.as_str()), Some("NeuronNoValidatorPermit"));
-        status.record(&record(2, Event::WeightsSet { weights: vec![(Uid(1), 65535)] }));
+        record(&mut status, 2, &Event::WeightsSet { weights: vec![(Uid(1), 65535)] });
         assert_eq!(status.weights.refused, None);
         assert_eq!(status.weights.last_set.as_ref().map(|set| set.block), Some(Block(2)));
     }
@@ -357,7 +358,7 @@ mod tests {
                 object: None,
                 skip: Skip::new(Reason::NoBucket, ""),
             };
-            status.record(&record(1, event));
+            record(&mut status, 1, &event);
         }
         assert_eq!(status.miners.len(), MAX_MINERS);
     }

@@ -24,6 +24,9 @@ impl Validator {
             let validator = status.validator.get_or_insert_default();
             (validator.leads, validator.neurons) = (self.leads, metagraph.neurons.len());
             validator.weights.due_in = due;
+            let last_update = metagraph.neuron(&me).map(|neuron| neuron.last_update).filter(|block| block.0 > 0);
+            let set = validator.weights.last_set.as_ref().map(|set| set.block);
+            validator.weights.last_update = last_update.max(set);
             validator.show_lineage(&self.lineage.chain);
             validator.refresh(
                 |hotkey| uids.get(hotkey).copied(),

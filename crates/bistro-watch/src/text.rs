@@ -1,0 +1,168 @@
+//! The view as `status` prints it: for a terminal of 80 columns, and for a log.
+
+use std::fmt::Write as _;
+
+use bistro_node::status::validator::{Fate, LastDelta, MinerRow};
+use bistro_node::status::{MinerStatus, ValidatorStatus};
+
+use crate::view::View;
+
+/// Rows of a table at most.
+const MAX_ROWS: usize = 64;
+
+/// Complaints that are repeated.
+const COMPLAINTS: usize = 5;
+
+/// The whole of it.
+pub fn status(view: &View) -> String {
+    let mut text = head(view);
+    match (&view.status.validator, &view.status.miner) {
+        (Some(validator), _) => validator_lines(&mut text, view, validator),
+        (_, Some(miner)) => miner_lines(&mut text, view, miner),
+        (None, None) => line(&mut text, "loop", "has not begun yet"),
+    }
+    for complaint in view.complaints.newest.iter().rev().take(COMPLAINTS) {
+        let age = span(view.age(complaint.time));
+        line(&mut text, &complaint.level.to_lowercase(), format!("{age} ago: {}", complaint.message));
+    }
+    text
+}
+
+fn head(view: &View) -> String {
+    let (status, about) = (&view.status, &view.status.about);
+    let uid = status.uid.map(|uid| format!(", uid {uid}")).unwrap_or_default();
+    let netuid = about.netuid.map(|netuid| format!(", subnet {netuid}")).unwrap_or_default();
+    let hotkey = about.hotkey.map(|hotkey| hotkey.to_string()).unwrap_or_default();
+    let mut text = format!("{} {} on {}{netuid}{uid}\n", about.program, about.version, about.network);
+    line(&mut text, "hotkey", format!("{hotkey}, bucket {}", about.bucket));
+    let doing = match (&view.pulse, status.activities.first()) {
+        (Some(pulse), _) if pulse.stalled => {
+            format!("STANDS STILL: {} for {}", pulse.doing, span(pulse.silent_ms as f64 / 1e3))
+        }
+        (_, Some(wait)) => format!("{} for {}", wait.what, span(view.age(wait.since))),
+        (Some(pulse), None) => pulse.doing.clone(),
+        (None, None) => "running".to_owned(),
+    };
+    line(&mut text, "doing", doing);
+    line(&mut text, "since", format!("{} at block {}", span(view.age(about.started)), status.block));
+    let (computes, waits) = (percent(status.compute_share), percent(status.page_wait_share));
+    line(&mut text, "model", format!("computes {computes} of the time, waits for pages {waits}, on {}", about.device));
+    text
+}
+
+fn validator_lines(text: &mut String, view: &View, v: &ValidatorStatus) {
+    if let Some(master) = v.master {
+        let role = if v.leads { "leads" } else { "follows" };
+        let age = span(view.age(master.time));
+        line(text, "master", format!("{} ({}), {age} ago, {role}", master.seq, master.hash.hash16()));
+    }
+    let measured: Vec<f64> = v.measured.iter().filter_map(|point| point.loss).collect();
+    if let (Some(first), Some(last)) = (measured.first(), measured.last()) {
+        line(text, "loss", format!("{last:.3} nats on the run's yardstick, {first:.3} when this program began"));
+    }
+    let skipped: u64 = v.counts.skipped.values().sum();
+    let (accepted, rejected) = (v.counts.accepted, v.counts.rejected);
+    line(text, "deltas", format!("{accepted} accepted, {rejected} refused, {skipped} passed over"));
+    line(text, "weights", weights(view, v));
+    if !v.miners.is_empty() {
+        let _ = writeln!(text, "\n  uid hotkey     weight  local global accepted  last delta");
+    }
+    let mut rows: Vec<&MinerRow> = v.miners.iter().collect();
+    rows.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.uid.cmp(&b.uid)));
+    for row in rows.iter().take(MAX_ROWS) {
+        let (local, global) = (loss(row.local_average), loss(row.global_average));
+        let last = row.last.as_ref().map(|last| fate(view, last)).unwrap_or_default();
+        let accepted = format!("{} of {}", row.accepted, row.judged);
+        let (hotkey, share) = (row.hotkey.short(), percent(row.share));
+        let _ = writeln!(text, "{:>5} {hotkey}… {share:>7} {local:>6} {global:>6} {accepted:>8}  {last}", row.uid);
+    }
+    if rows.len() > MAX_ROWS {
+        let _ = writeln!(text, "      and {} more", rows.len() - MAX_ROWS);
+    }
+}
+
+/// When they were set, and when they will be.
+pub fn weights(view: &View, v: &ValidatorStatus) -> String {
+    let set = match v.weights.last_update {
+        Some(block) => format!("set {} blocks ago", view.status.block.since(block)),
+        None => "never set yet".to_owned(),
+    };
+    match (&v.weights.refused, v.weights.due_in) {
+        (Some(refused), _) => format!("refused: {} ({}); {set}", refused.name, refused.message),
+        (None, Some(0)) => format!("due; {set}"),
+        (None, Some(blocks)) => format!("due in {blocks} blocks; {set}"),
+        (None, None) => format!("the chain takes none of this hotkey: it lacks stake or permit; {set}"),
+    }
+}
+
+fn fate(view: &View, last: &LastDelta) -> String {
+    let age = span(view.age(last.time));
+    match &last.fate {
+        Fate::Accepted(scale) => format!("accepted × {scale}, {age} ago"),
+        Fate::Rejected => format!("refused, {age} ago"),
+        Fate::Skipped(skip) => format!("{}, {age} ago", skip.reason.name()),
+    }
+}
+
+fn miner_lines(text: &mut String, view: &View, m: &MinerStatus) {
+    let last = m.losses.last().and_then(|point| point.loss);
+    line(text, "loss", format!("{} nats, mean of the last epoch", loss(last)));
+    line(text, "speed", format!("{:.0} tokens/s", m.tokens_per_second));
+    line(text, "steps", format!("{}, of which {} are not merged yet", m.steps, m.unmerged_steps));
+    if let Some(base) = m.base {
+        let age = span(view.age(base.time));
+        line(text, "base", format!("master {} ({}), taken {age} ago", base.seq, base.hash.hash16()));
+    }
+    let upload = m.uploaded.last().map(|upload| {
+        let (age, size) = (span(view.age(upload.time)), bytes(upload.bytes));
+        format!(", the last {age} ago ({size}, on master {})", upload.base_seq)
+    });
+    line(text, "uploads", format!("{}{}", m.uploads, upload.unwrap_or_default()));
+    let merge = m.merged.last().map(|merge| format!(", the last into master {} with scale {}", merge.seq, merge.scale));
+    line(text, "merged", format!("{}{}", m.merges, merge.unwrap_or_default()));
+}
+
+fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
+    // Writing into a string does not fail.
+    let _ = writeln!(text, "  {name:<9}{value}");
+}
+
+fn loss(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// A time in the unit that suits it.
+pub fn span(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s if s < 129_600.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} days", s / 86400.0),
+    }
+}
+
+/// A size in the unit that suits it.
+pub fn bytes(n: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut size, mut unit) = (n as f64, 0);
+    while size >= 1024.0 && unit + 1 < units.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{n} B") } else { format!("{size:.1} {}", units[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_told_in_units_that_suit_them() {
+        assert_eq!([0, 1023, 1024, 5 << 20, 3 << 40].map(bytes), ["0 B", "1023 B", "1.0 KiB", "5.0 MiB", "3.0 TiB"]);
+        assert_eq!([3.2, 120.0, 7200.0, 864_000.0].map(span), ["3 s", "2 min", "2.0 h", "10.0 days"]);
+    }
+}
