@@ -13,6 +13,14 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// Makes the wallet `w` below `home`; the folder of wallets.
+fn wallet(home: &std::path::Path) -> String {
+    let wallets = home.join("wallets");
+    let (coldkey, hotkey) = (bistro_chain::KeySource::Random, bistro_chain::KeySource::Uri("//Bob"));
+    bistro_chain::Wallet::create(Some(&wallets), "w", "default", coldkey, hotkey).unwrap();
+    wallets.display().to_string()
+}
+
 #[test]
 fn help_names_every_flag_of_the_readme() {
     let output = run(&["--help"]);
@@ -46,21 +54,26 @@ fn a_mistyped_flag_is_answered_with_the_right_one() {
     assert!(stderr(&output).contains("--wallet.name"), "{}", stderr(&output));
 }
 
+/// A server that takes connections and never says a word: the watchdog is the first to lose patience.
+#[test]
+fn a_program_that_stands_still_ends_with_status_75_and_says_at_what() {
+    let home = tempfile::tempdir().unwrap();
+    let wallets = wallet(home.path());
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("ws://{}", silent.local_addr().unwrap());
+    let flags = ["--bucket", "decis", "--wallet.path", &wallets, "--wallet.name", "w", "--stall-after", "1"];
+    let output = run(&[&flags[..], &["--subtensor.chain_endpoint", &endpoint]].concat());
+    assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("stands still") && said.contains("connecting to the chain"), "{said}");
+}
+
 /// Wallet and chain come first, so the rules are checked against a local wallet and no chain: the error is the chain's, and
 /// temporary.
 #[test]
 fn a_chain_that_does_not_answer_is_a_temporary_failure() {
     let home = tempfile::tempdir().unwrap();
-    let wallets = home.path().join("wallets");
-    bistro_chain::Wallet::create(
-        Some(&wallets),
-        "w",
-        "default",
-        bistro_chain::KeySource::Random,
-        bistro_chain::KeySource::Uri("//Bob"),
-    )
-    .unwrap();
-    let wallets = wallets.display().to_string();
+    let wallets = wallet(home.path());
     // Port 9 of the loopback (discard) is closed.
     let endpoint = "ws://127.0.0.1:9";
     let output = run(&[

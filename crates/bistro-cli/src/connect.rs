@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bistro_chain::SubtensorChain;
 use bistro_core::ids::{Hotkey, NetUid};
 use bistro_core::ports::{BucketAddress, Clock, Identity as _};
-use bistro_node::Parts;
 use bistro_node::status::{About, Board};
+use bistro_node::{Parts, Pulse};
 use bistro_storage::{S3Config, S3OwnBucket, S3PublicBuckets};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ use crate::args::Common;
 use crate::doctor;
 use crate::doctor::subject::{Buckets, Subject, World};
 use crate::progress;
+use crate::watchdog;
 
 /// The system's clock.
 pub struct SystemClock;
@@ -44,7 +45,8 @@ pub fn now() -> u64 {
     SystemClock.unix_millis()
 }
 
-/// Opens the wallet, connects to chain and buckets, and makes the quick checks of [`crate::doctor`].
+/// Opens the wallet, connects to chain and buckets, and makes the quick checks of [`crate::doctor`]. From there on the
+/// watchdog watches the pulse.
 ///
 /// # Errors
 /// What cannot be opened or reached, and the first check for which the program cannot begin.
@@ -64,21 +66,27 @@ pub async fn connect(subject: &Subject, stop: &CancellationToken) -> Result<Part
         version = env!("CARGO_PKG_VERSION"), libtorch = env!("BISTRO_LIBTORCH"), hotkey = %key.hotkey(), network = network.name, %netuid,
         bucket, device = args.device, data_dir = %data_dir.display(), files = files.join(","), "bistro-{role}"
     );
+    let pulse = Pulse::new(Arc::new(SystemClock));
+    if args.stall_after > 0 {
+        watchdog::start(pulse.clone(), Duration::from_secs(args.stall_after))?;
+    }
     let board = board(subject, &network.name, &key.hotkey(), &data_dir);
     if progress::at_terminal() {
         tokio::spawn(progress::show(board.clone(), stop.clone()));
     }
     let waiting = board.wait("connecting to the chain", now(), None);
+    pulse.beat("connecting to the chain");
     let chain = Arc::new(SubtensorChain::connect(&network, netuid, Some(key)).await?);
     drop(waiting);
     let s3 = S3Config::from_environment().await;
     let own = Arc::new(S3OwnBucket::connect(address.clone(), &s3).await);
     let public = Arc::new(S3PublicBuckets::new(&s3));
     let world = World { wallet: Ok(wallet), chain: Ok(chain), buckets: Ok(Buckets { own, public, address }) };
+    pulse.beat("checking the set-up");
     let report = Box::pin(doctor::run::quickly(subject.clone(), &world)).await;
     doctor::run::begin(&subject.program(), &report)?;
     let parts = world.parts(subject).context("a part is missing")?;
-    Ok(Parts { board, ..parts })
+    Ok(Parts { board, pulse, ..parts })
 }
 
 /// A board that says who runs.

@@ -13,6 +13,7 @@
 //! - [`commands`]: the subcommands besides the loop.
 //! - [`program`]: from `main` to the loop and back: runtime, logs, Ctrl-C.
 //! - [`exit`]: what an exit status means.
+//! - [`watchdog`]: ends a process whose loop stands still.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod args;
@@ -28,4 +29,5 @@ pub mod run_rules;
 pub mod settings;
 pub mod training;
 pub mod watch;
+pub mod watchdog;
 pub mod workshop;

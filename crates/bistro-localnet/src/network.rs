@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bistro_chain::{KeySource, Keypair, Network, SubtensorChain, Wallet};
 use bistro_core::ids::{Hotkey, NetUid};
 use bistro_core::ports::{BucketAddress, Clock, Identity as _};
-use bistro_node::Parts;
 use bistro_node::status::Board;
+use bistro_node::{Parts, Pulse};
 use bistro_storage::{Credentials, S3Config, S3OwnBucket, S3PublicBuckets};
 
 use crate::chain::{GenesisNeuron, LocalChain, LocalChainConfig, TAO};
@@ -229,6 +229,7 @@ impl Place {
             clock: Arc::new(WallClock),
             data_dir: self.data_dir,
             board: Board::default(),
+            pulse: Pulse::new(Arc::new(WallClock)),
         })
     }
 }

@@ -50,6 +50,7 @@ pub async fn find(parts: &Parts, metagraph: &Metagraph) -> Result<Option<Leader>
 
 /// What `neuron` has published; `None` if nothing.
 async fn read(parts: &Parts, neuron: &Neuron) -> Result<Option<Leader>, PortError> {
+    parts.pulse.beat("looking for the leader");
     let Some(text) = parts.chain.commitment(&neuron.hotkey).await? else { return Ok(None) };
     let bucket = BucketAddress::parse(&text).map_err(|why| bad("BadBucket", why))?;
     read_from(parts, bucket, neuron.hotkey).await
@@ -102,6 +103,7 @@ impl Leader {
     }
 
     async fn object(&self, parts: &Parts, key: &str, limits: ReadLimits) -> Result<Bytes, NodeError> {
+        parts.pulse.beat_within("reading the leader's objects", limits.deadline);
         let found = parts.public.get(&self.bucket, key, limits).await?;
         found.ok_or_else(|| self.broken(self.manifest.seq, format!("`{key}` is not in bucket {}", self.bucket)))
     }
@@ -127,6 +129,7 @@ impl Leader {
             }
         };
         for step in steps {
+            parts.pulse.beat("adding accepted deltas");
             let delta = self.accepted(parts, spec, step).await?;
             master = master.next(&delta, step.scale);
             if master.hash != step.hash {

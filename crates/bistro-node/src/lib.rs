@@ -6,6 +6,7 @@
 //! - [`parts`]: the ports that a loop runs on, and how it builds what depends on the run's rules.
 //! - [`leader`]: whose master everybody follows, and how it is read.
 //! - [`master`]: a master, and the way from one to the next.
+//! - [`pulse`]: what a loop is doing and since when, so that one that stands still is noticed.
 //! - [`publish`]: how a master reaches the bucket: objects first, pointer last.
 //! - `retention`: what stays in the own bucket.
 //! - [`fetch`]: a miner's delta, from commitment to checked tensors; every refusal a named reason.
@@ -31,6 +32,7 @@ pub mod master;
 pub mod miner;
 pub mod parts;
 pub mod publish;
+pub mod pulse;
 mod retention;
 pub mod status;
 pub mod validator;
@@ -38,3 +40,4 @@ pub mod weights;
 
 pub use error::NodeError;
 pub use parts::{Build, Parts};
+pub use pulse::Pulse;

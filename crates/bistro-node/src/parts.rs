@@ -8,6 +8,7 @@ use bistro_core::ids::NetUid;
 use bistro_core::ports::{Chain, Clock, Identity, Learner, OwnBucket, Pages, PortError, PublicBuckets, Retry};
 use bistro_core::rules::Rules;
 
+use crate::Pulse;
 use crate::compute::compute;
 use crate::status::{Board, Wait};
 
@@ -30,9 +31,17 @@ pub struct Parts {
     pub data_dir: PathBuf,
     /// Where the loop shows what it does.
     pub board: Board,
+    /// What the loop is doing, for the watchdog.
+    pub pulse: Pulse,
 }
 
 impl Parts {
+    /// The same world for work beside the loop: what it does is not the loop's pulse.
+    #[must_use]
+    pub(crate) fn aside(&self) -> Self {
+        Self { pulse: self.pulse.unwatched(), ..self.clone() }
+    }
+
     /// Shows `what` as waited for until the guard is dropped; `bytes` is how much it is about, where that is known.
     pub(crate) fn wait(&self, what: &str, bytes: Option<u64>) -> Wait {
         self.board.wait(what, self.clock.unix_millis(), bytes)
@@ -51,13 +60,15 @@ pub trait Build: Send + Sync {
 /// The dataset of the rules, shown as waited for meanwhile.
 pub(crate) fn pages(parts: &Parts, build: &dyn Build, rules: &Rules) -> Result<Arc<dyn Pages>, PortError> {
     let _shown = parts.wait("opening the dataset", None);
+    parts.pulse.beat("opening the dataset");
     compute(|| build.pages(rules))
 }
 
 /// The model of the rules, shown as waited for meanwhile.
 pub(crate) fn learner(parts: &Parts, build: &dyn Build, rules: &Rules) -> Result<Box<dyn Learner>, PortError> {
     let _shown = parts.wait("setting up the model", None);
-    compute(|| build.learner(rules))
+    parts.pulse.beat("setting up the model");
+    Ok(parts.pulse.of_learner(compute(|| build.learner(rules))?))
 }
 
 /// Attempts of [`patiently`] before it gives up: with its pauses, about ten minutes.
@@ -66,12 +77,13 @@ const ATTEMPTS: u32 = 12;
 /// Repeats `attempt` while its failure is a passing one, with pauses from one second up to a minute.
 pub(crate) async fn patiently<T, F: Future<Output = Result<T, PortError>>>(
     parts: &Parts,
-    what: &str,
+    what: &'static str,
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, PortError> {
     let _shown = parts.wait(what, None);
     let mut pause = Duration::from_secs(1);
     for tried in 1.. {
+        parts.pulse.beat(what);
         match attempt().await {
             Err(error) if error.retry == Retry::Soon && tried < ATTEMPTS => {
                 tracing::warn!(%error, tried, "{what} failed; again in {} s", pause.as_secs());

@@ -7,6 +7,7 @@ use bistro_core::protocol::{Accepted, Folder, MAX_CHAIN, MasterManifest, Signed}
 use bistro_core::rules::Rules;
 use bytes::Bytes;
 
+use crate::leader;
 use crate::master::Master;
 use crate::parts::patiently;
 use crate::retention::keep_newest;
@@ -90,6 +91,7 @@ async fn snapshot(
     master: &Master,
     manifest: &mut MasterManifest,
 ) -> Result<(), NodeError> {
+    parts.pulse.beat("writing a snapshot");
     let bytes = bistro_delta::write_master(&master.params);
     let size = bytes.len() as u64;
     put(parts, folder.snapshot(master.seq, &master.hash), bytes, Put::Immutable).await?;
@@ -110,7 +112,12 @@ async fn point(parts: &Parts, folder: &Folder, manifest: MasterManifest) -> Resu
 
 async fn put(parts: &Parts, key: String, body: Bytes, mode: Put) -> Result<(), NodeError> {
     let _shown = parts.wait("publishing the master", Some(body.len() as u64));
-    Ok(patiently(parts, "publishing the master", || parts.own.put(&key, body.clone(), mode)).await?)
+    let may_take = leader::large(body.len() as u64).deadline;
+    let attempt = || {
+        parts.pulse.beat_within("publishing the master", may_take);
+        parts.own.put(&key, body.clone(), mode)
+    };
+    Ok(patiently(parts, "publishing the master", attempt).await?)
 }
 
 fn model_json(rules: &Rules) -> Bytes {

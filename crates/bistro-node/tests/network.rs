@@ -502,6 +502,31 @@ async fn a_second_validator_follows_and_sets_its_own_weights() {
     assert!(!records.iter().any(|r| matches!(r.event, Event::Published { .. })), "a follower published");
 }
 
+/// A loop that stands still (its chain never answers again) is told from one that waits: by its pulse, with what it does.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_loop_that_stands_still_has_no_pulse() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2)]);
+    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let parts = [1, 2].map(|n| world.parts(key(n), dir.path()));
+    let pulses = parts.each_ref().map(|parts| parts.pulse.clone());
+    let [v, m] = parts;
+    let (v, m) = (start_validator(v, &rules, &stop), start_miner(m, 2, &stop));
+    let patience = Duration::from_secs(10);
+    for _ in 0..60 {
+        blocks(1).await;
+        assert_eq!(pulses.each_ref().map(|pulse| pulse.stalled(patience)), [None, None]);
+    }
+    let beats = pulses.each_ref().map(|pulse| pulse.last().number);
+    assert!(beats.iter().all(|beats| *beats > 100), "{beats:?}");
+    world.hang();
+    blocks(20).await;
+    let doing = pulses.each_ref().map(|pulse| pulse.stalled(patience).map(|(doing, _)| doing));
+    assert_eq!(doing, [Some("waiting for a block"), Some("asking for the newest block")]);
+    v.abort();
+    m.abort();
+}
+
 /// A validator with much stake that runs nothing does not keep a run from beginning.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn an_idle_whale_does_not_stop_a_run_from_beginning() {

@@ -1,7 +1,7 @@
 //! The simulated chain: neurons with stakes, commitments, weights under a rate limit, and what the weights earn.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -69,6 +69,8 @@ struct State {
     paid_until: u64,
     /// Blocks after which weights that were set are seen and count.
     reveal: u64,
+    /// Whether calls for blocks are never answered.
+    hangs: bool,
 }
 
 /// The chain that all programs of a simulation share. Blocks follow from virtual time.
@@ -90,6 +92,16 @@ impl SimChain {
     /// Gives `hotkey`'s uid to `to`, as when a newcomer takes the slot of somebody who earns nothing.
     pub fn recycle(&self, hotkey: &Hotkey, to: Hotkey) {
         self.lock().neurons.iter_mut().filter(|(held, _)| held == hotkey).for_each(|slot| slot.0 = to);
+    }
+
+    /// From now on nobody is told the newest block, nor that it does not come.
+    pub fn hang(&self) {
+        self.lock().hangs = true;
+    }
+
+    /// Moves stake: `hotkey` has `stake` from now on.
+    pub fn set_stake(&self, hotkey: &Hotkey, stake: u64) {
+        self.lock().neurons.iter_mut().filter(|(held, _)| held == hotkey).for_each(|slot| slot.1 = stake);
     }
 
     /// The newest block.
@@ -231,6 +243,12 @@ struct OneChain {
 }
 
 impl OneChain {
+    async fn unless_hung(&self) {
+        if self.chain.lock().hangs {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn travel(&self) {
         tokio::time::sleep(self.chain.pace.travel).await;
     }
@@ -240,6 +258,7 @@ impl OneChain {
 impl Chain for OneChain {
     async fn head(&self) -> Result<Block, PortError> {
         self.travel().await;
+        self.unless_hung().await;
         Ok(self.chain.block())
     }
 
@@ -249,6 +268,7 @@ impl Chain for OneChain {
             let into = self.chain.begin.elapsed().as_millis() % block_time.as_millis();
             tokio::time::sleep(block_time.saturating_sub(Duration::from_millis(into as u64))).await;
         }
+        self.unless_hung().await;
         Ok(self.chain.block())
     }
 
@@ -325,13 +345,20 @@ impl Identity for FakeIdentity {
     }
 }
 
-/// Virtual time.
+/// When virtual time began.
+static BEGIN: LazyLock<tokio::time::Instant> = LazyLock::new(tokio::time::Instant::now);
+
+/// Virtual time; its wall clock jumps by an hour either way every few seconds, for nothing may rest on that.
 pub struct VirtualClock;
 
 #[async_trait]
 impl Clock for VirtualClock {
     fn unix_millis(&self) -> u64 {
-        0
+        [10_000_000, 13_600_000, 6_400_000][self.elapsed().as_secs() as usize / 7 % 3]
+    }
+
+    fn elapsed(&self) -> Duration {
+        tokio::time::Instant::now().saturating_duration_since(*BEGIN)
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use bistro_core::ids::{Hash, Hotkey};
 use bistro_core::rules::Rules;
 use bistro_node::status::Board;
-use bistro_node::{NodeError, Parts, leader, validator};
+use bistro_node::{NodeError, Parts, Pulse, leader, validator};
 use bistro_storage::fake::FakeBuckets;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -202,6 +202,7 @@ impl World {
             clock: Arc::new(VirtualClock),
             data_dir: self.dir.join(bucket),
             board: Board::default(),
+            pulse: Pulse::new(Arc::new(VirtualClock)),
         };
         if !faulty {
             return plain;

@@ -8,8 +8,8 @@ use bistro_chain::{ChainError, SubtensorChain, Wallet};
 use bistro_core::ports::{BucketAddress, Identity as _};
 use bistro_core::protocol::Encoding;
 use bistro_model::{LlamaConfig, TrainOptions};
-use bistro_node::Parts;
 use bistro_node::status::Board;
+use bistro_node::{Parts, Pulse};
 use bistro_storage::{S3Config, S3OwnBucket, S3PublicBuckets};
 
 use crate::args::{Common, MinerFlags, ValidatorFlags};
@@ -157,6 +157,7 @@ impl World {
             data_dir: connect::data_dir(&subject.common, subject.role, &key.hotkey()).ok()?,
             identity: Arc::new(key),
             board: Board::default(),
+            pulse: Pulse::new(Arc::new(SystemClock)),
         })
     }
 }

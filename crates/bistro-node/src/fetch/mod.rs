@@ -25,6 +25,9 @@ pub use memory::{Copier, Memory, Seen};
 /// Blocks by which a miner's head may be ahead of ours.
 const BLOCK_TOLERANCE: u64 = 3;
 
+/// What a commitment and a manifest may take together, with room.
+const CHAIN_AND_MANIFEST: Duration = Duration::from_mins(2);
+
 /// A delta that passed every check.
 #[derive(Clone, Debug)]
 pub struct Delta {
@@ -82,6 +85,13 @@ impl Fetcher {
         self.check_statement(&manifest, neuron, seen).map_err(named)?;
         let object = self.object(&bucket, &manifest).await.map_err(named)?;
         Ok(Download { manifest, manifest_bytes, object })
+    }
+
+    /// For how long [`Self::download`] may last: as long as the largest delta that the rules allow.
+    pub fn patience(&self) -> Duration {
+        let sizes = self.rules.mechanism.deltas.encodings.iter();
+        let largest = sizes.map(|encoding| bistro_delta::max_object_size(&self.spec, *encoding)).max();
+        CHAIN_AND_MANIFEST + deadline(largest.unwrap_or_default())
     }
 
     /// Looks into what was downloaded: the statement once more (the master may have moved on since), then the values, then
@@ -158,11 +168,7 @@ impl Fetcher {
     /// The object: at most as long as stated, of the stated hash.
     async fn object(&self, bucket: &BucketAddress, m: &DeltaManifest) -> Result<Bytes, Skip> {
         let key = Folder::new(m.netuid, &m.hotkey).delta(m.block, &m.object);
-        let limits = ReadLimits {
-            max_bytes: m.size,
-            deadline: Duration::from_secs(20 + (m.size >> 20)),
-            min_bytes_per_second: 256 * 1024,
-        };
+        let limits = ReadLimits { max_bytes: m.size, deadline: deadline(m.size), min_bytes_per_second: 256 * 1024 };
         let found = self.parts.public.get_hashed(bucket, &key, limits, &m.object).await.map_err(|e| unreachable(&e))?;
         let object = found.ok_or_else(|| Skip::new(Reason::NoDelta, format!("bucket {bucket} holds no {key}")))?;
         if object.len() as u64 != m.size {
@@ -213,6 +219,11 @@ async fn manifest(parts: &Parts, bucket: &BucketAddress, neuron: &Neuron) -> Res
         Skip::new(if signature { Reason::BadSignature } else { Reason::BadManifest }, error)
     })?;
     Ok((signed.statement, bytes))
+}
+
+/// The whole read of a delta of `size` bytes: 1 MiB a second at least, and some seconds to begin.
+fn deadline(size: u64) -> Duration {
+    Duration::from_secs(20 + (size >> 20))
 }
 
 /// A miner's bucket that fails is the miner's trouble, whatever the failure.

@@ -33,7 +33,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::compute::{Meter, aside, compute, joined};
 use crate::files::DataDir;
 use crate::gather::gather;
-use crate::leader::Leader;
+use crate::leader::{self, Leader};
 use crate::master::{Master, rebased};
 use crate::{NodeError, Parts};
 use news::{Ask, Newer, News};
@@ -135,6 +135,7 @@ impl Miner {
         if self.stop.is_cancelled() {
             return Ok(None);
         }
+        self.parts.pulse.beat("asking for the newest block");
         match self.parts.chain.head().await {
             Ok(block) => self.state.head = block.max(self.state.head),
             Err(error) => tracing::warn!(%error, "the chain does not answer; training goes on at the last known block"),
@@ -147,7 +148,7 @@ impl Miner {
     fn look(&mut self, known: Option<Leader>) {
         if self.looking.is_none() {
             let ask = Ask {
-                parts: self.parts.clone(),
+                parts: self.parts.aside(),
                 rules: self.rules.clone(),
                 digest: self.digest,
                 spec: self.spec.clone(),
@@ -160,6 +161,8 @@ impl Miner {
     /// Follows the leader to the master that was found, if it is there within `patience` (without one: until `stop`).
     async fn catch_up(&mut self, patience: Option<Duration>) -> Result<(), NodeError> {
         let Some(mut looking) = self.looking.take() else { return Ok(()) };
+        let whole = leader::large(bistro_delta::max_master_size(&self.spec)).deadline;
+        self.parts.pulse.beat_within("waiting for the leader's news", patience.unwrap_or(whole));
         let enough = async {
             match patience {
                 Some(patience) => self.parts.clock.sleep(patience).await,
@@ -298,7 +301,7 @@ impl Miner {
             steps: self.state.steps,
             tokens: self.state.tokens,
         };
-        let parts = self.parts.clone();
+        let parts = self.parts.aside();
         self.sending = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             // Encoding takes as long as some steps of training: it has a thread of its own, too.
             let packing = aside({
@@ -313,6 +316,7 @@ impl Miner {
     /// Whether no upload is under way, after waiting for at most `patience`.
     async fn sent(&mut self, patience: Duration) -> Result<bool, NodeError> {
         let Some(mut sending) = self.sending.take() else { return Ok(true) };
+        self.parts.pulse.beat_within("waiting for the last upload", patience);
         tokio::select! {
             biased;
             sent = joined(&mut sending) => sent?,

@@ -67,7 +67,10 @@ impl Miner {
     /// Waits for the save that is under way.
     pub(super) async fn saved(&mut self) -> Result<(), NodeError> {
         match self.saving.take() {
-            Some(saving) => joined(saving).await,
+            Some(saving) => {
+                self.parts.pulse.beat("saving the model");
+                joined(saving).await
+            }
             None => Ok(()),
         }
     }

@@ -149,6 +149,7 @@ impl Validator {
             return Ok(false);
         }
         let idle = self.is_idle_after(0);
+        self.parts.pulse.beat("waiting for a block");
         let (stop, begun) = (self.stop.clone(), self.parts.clock.elapsed());
         let head = tokio::select! {
             () = stop.cancelled() => return Ok(false),
@@ -180,6 +181,7 @@ impl Validator {
 
     /// Reads the metagraph anew, forgets hotkeys that left, and follows the leader's master if another one leads.
     async fn refresh(&mut self) -> Result<(), NodeError> {
+        self.parts.pulse.beat("reading the metagraph");
         match self.parts.chain.metagraph().await {
             Ok(metagraph) => self.metagraph = metagraph,
             Err(error) => {
@@ -295,6 +297,7 @@ impl Validator {
         if !self.leads {
             return Ok(());
         }
+        self.parts.pulse.beat("adding the delta to the master");
         let next = compute(|| self.master.next(&delta.params, candidate.scale));
         let step = Accepted {
             seq: next.seq,

@@ -62,6 +62,7 @@ impl Validator {
             }
             self.begin_turn();
         }
+        self.parts.pulse.beat_within("waiting for a delta", self.fetcher().patience());
         tokio::select! {
             () = self.stop.cancelled() => Ok(None),
             arrived = upcoming.arrive() => Ok(Some(arrived)),
@@ -117,6 +118,7 @@ impl Validator {
         // Its pages are fetched while it is looked into; those of a refused one are not needed.
         self.pages.want(&[turn.local_pages.as_slice(), &turn.global_pages, &turn.proof_pages].concat());
         let fetcher = self.fetcher();
+        self.parts.pulse.beat("looking into a delta");
         compute(|| fetcher.open(downloaded, &turn.miner, &self.master, &mut self.state.memory))
     }
 

@@ -13,7 +13,7 @@ use bistro_core::ports::{Learner, Metagraph, Pages, PortError, Retry, StepReport
 use bistro_core::rules::{Mechanism, Rules, SHIPPED};
 use bistro_core::tokens::TokenBatch;
 use bistro_node::status::Board;
-use bistro_node::{Build, Parts};
+use bistro_node::{Build, Parts, Pulse};
 pub use bistro_sim::chain::NETUID;
 use bistro_sim::chain::{FakeIdentity, Pace, SimChain, VirtualClock};
 use bistro_storage::fake::FakeBuckets;
@@ -65,6 +65,7 @@ impl World {
             clock: Arc::new(VirtualClock),
             data_dir: dir.join(&bucket),
             board: Board::default(),
+            pulse: Pulse::new(Arc::new(VirtualClock)),
         }
     }
 
@@ -74,6 +75,11 @@ impl World {
 
     pub fn metagraph(&self) -> Metagraph {
         self.chain.metagraph()
+    }
+
+    /// From now on the chain tells nobody its newest block, nor that it does not.
+    pub fn hang(&self) {
+        self.chain.hang();
     }
 
     /// Gives `hotkey`'s uid to `to`.

@@ -10,7 +10,7 @@ use bistro_core::ids::Hotkey;
 use bistro_core::ports::{BucketAddress, Chain as _, Identity, OwnBucket, PortError, Put, Retry};
 use bistro_model::{LlamaConfig, hf};
 use bistro_node::status::Board;
-use bistro_node::{Parts, leader};
+use bistro_node::{Parts, Pulse, leader};
 use bistro_pages::Tokenizer;
 use bistro_storage::{S3Config, S3PublicBuckets};
 use bytes::Bytes;
@@ -34,6 +34,7 @@ pub(super) async fn export(args: &ExportArgs) -> Result<()> {
         clock: Arc::new(SystemClock),
         data_dir: PathBuf::new(),
         board: Board::default(),
+        pulse: Pulse::new(Arc::new(SystemClock)),
     };
     let Some(leader) = leader::find(&parts, &metagraph).await? else {
         bail!("no validator of subnet {netuid} on {} has published a master", network.name);
