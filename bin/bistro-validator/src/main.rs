@@ -48,6 +48,11 @@ enum Command {
     Model(commands::model::ModelArgs),
     /// Says how the running validator is.
     Status(commands::status::StatusArgs),
+    /// Follows a validator's log once more: whether verdicts, scores and weights follow from what it states, and the losses
+    /// from the objects. Anybody may, for anybody's log.
+    ///
+    /// Exit status: 0 if everything follows, 2 otherwise.
+    Replay(commands::replay::ReplayArgs),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +73,7 @@ fn main() -> ExitCode {
         Some(Command::Dataset(args)) => Box::pin(commands::dataset::run(args, stop)).await,
         Some(Command::Model(args)) => Box::pin(commands::model::run(args, stop)).await,
         Some(Command::Status(args)) => Box::pin(commands::status::run(args, "validator", stop)).await,
+        Some(Command::Replay(args)) => Box::pin(commands::replay::run(args, stop)).await,
     })
 }
 

@@ -6,6 +6,7 @@
 //! - [`training`]: the flags of training.
 //! - [`connect`]: the real parts: wallet, chain, buckets, clock.
 //! - [`doctor`]: what could keep a program from its work, found out before it begins.
+//! - [`observer`]: chain and public buckets, for who only reads.
 //! - [`data`]: the operator's dataset, tokenizer and cache of pages.
 //! - [`watch`]: how a running program is seen; [`heartbeat`]: a line a minute; [`progress`]: bars at a terminal.
 //! - [`workshop`]: what the run's rules decide: the dataset and the model.
@@ -23,6 +24,7 @@ pub mod data;
 pub mod doctor;
 pub mod exit;
 pub mod heartbeat;
+pub mod observer;
 pub mod program;
 pub mod progress;
 pub mod run_rules;

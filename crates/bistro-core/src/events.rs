@@ -1,5 +1,8 @@
-//! What a validator saw and decided, one record a fact. A line of the event log each; what is here suffices to recompute
-//! every verdict, score and weight (P7).
+//! What a validator saw and decided, one record a fact. A line of its log each ([`crate::logline`]); what is here suffices to
+//! recompute every verdict, score and weight (P7, [`crate::ledger`]).
+//!
+//! The log is public, but for what is still to come: pages and miners are named once they were used, and neither the seed of
+//! the draws nor the secret of the sketches is ever in it.
 //!
 //! Enums that hold floats stand under their variant's name (`{"judged": {…}}`), here and in the rules: with a tag inside,
 //! serde would buffer their numbers, which fails wherever another crate of the build turns on serde_json's
@@ -7,15 +10,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Block, Hash, Hotkey, Uid};
+use crate::ids::{Block, Hash, Hotkey, NetUid, Uid};
+use crate::ledger::{Ledger, Slots};
 use crate::mechanism::{Candidate, Change, Observation, ScoringRules, Verdict, credit};
 use crate::pages::PageId;
+use crate::protocol::Encoding;
+use crate::rules::Rules;
 use crate::skip::Skip;
 
 /// One record of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
+    /// Subnet.
+    pub netuid: NetUid,
+    /// Whose log.
+    pub hotkey: Hotkey,
+    /// Its number: 0 for the first, one more for each.
+    pub seq: u64,
+    /// Hash of the line before; zeros for the first.
+    pub prev: Hash,
     /// Milliseconds since the Unix epoch, for people; no decision rests on it.
     pub time: u64,
     /// The chain's head.
@@ -38,6 +52,14 @@ pub enum Event {
         master_seq: u64,
         /// Its hash.
         master: Hash,
+    },
+    /// What everything from here on rests on: rules, scores, slots. Stands at each start and at the head of each segment, so
+    /// that a log can be followed from there.
+    Checkpoint(Box<Checkpoint>),
+    /// The slots of the subnet, where they differ from what they were.
+    Neurons {
+        /// Who holds which.
+        slots: Slots,
     },
     /// A miner's delta was passed over.
     Skipped {
@@ -69,6 +91,12 @@ pub enum Event {
         seq: u64,
         /// Its hash.
         hash: Hash,
+        /// The delta that made it; none for the first of a run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        object: Option<Hash>,
+        /// The global loss with which that delta was accepted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        global_loss: Option<f64>,
     },
     /// A master of another validator was followed.
     Followed {
@@ -81,6 +109,8 @@ pub enum Event {
     },
     /// Weights were set on the chain.
     WeightsSet {
+        /// The record (a verdict or a fault) after which the scores gave them.
+        after: u64,
         /// 16-bit weights by uid.
         weights: Vec<(Uid, u16)>,
     },
@@ -93,6 +123,18 @@ pub enum Event {
     },
 }
 
+/// What a log can be followed from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// The run's rules, whole.
+    pub rules: Rules,
+    /// Scores and threshold.
+    pub ledger: Ledger,
+    /// Who holds which slot.
+    pub slots: Slots,
+}
+
 /// Everything that a verdict rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,6 +145,14 @@ pub struct Judged {
     pub hotkey: Hotkey,
     /// Which.
     pub object: Hash,
+    /// Length of the object, bytes.
+    pub size: u64,
+    /// How its numbers are stored.
+    pub encoding: Encoding,
+    /// The block at which the miner says it was cut.
+    pub cut: Block,
+    /// The block at which the turn was drawn: the local pages are of that block's window.
+    pub drawn: Block,
     /// The master it was made from.
     pub base_seq: u64,
     /// The master it was added to.

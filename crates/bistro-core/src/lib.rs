@@ -11,11 +11,15 @@
 //! - [`protocol`]: what lies in the buckets: object names, signed manifests, the lineage of masters.
 //! - [`skip`]: why a miner's delta was passed over. A miner's fault is a value, never an error.
 //! - [`events`]: what a validator saw and decided, one record a fact.
+//! - [`ledger`]: what those records make of scores, threshold and weights: for the validator itself and for whoever replays.
+//! - [`logline`]: the lines of its log: chained by hash, signed.
 //! - [`ports`]: the traits through which the loops reach chain, buckets, pages, model and clock.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod events;
 pub mod ids;
+pub mod ledger;
+pub mod logline;
 pub mod mechanism;
 pub mod pages;
 pub mod params;

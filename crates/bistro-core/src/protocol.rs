@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::ids::{Block, Hash, Hotkey, NetUid, Uid};
+use crate::logline::Place;
 
 /// Largest manifest that is read, in bytes: about three times one with [`MAX_CHAIN`] steps.
 pub const MAX_MANIFEST_BYTES: u64 = 128 * 1024;
@@ -152,6 +153,9 @@ pub enum ManifestError {
     /// The signature is not the hotkey's.
     #[error("the signature is not that of {0}")]
     Signature(Hotkey),
+    /// The segments of a log's manifest do not follow from one another.
+    #[error("the log's segments are broken at record {0}")]
+    Log(u64),
     /// The steps of a master's manifest do not follow from one another.
     #[error("the lineage is broken at master {0}")]
     Lineage(u64),
@@ -197,6 +201,67 @@ impl MasterManifest {
         let missing = self.seq.checked_sub(seq)?;
         let start = self.chain.len().checked_sub(usize::try_from(missing).ok()?)?;
         Some(&self.chain[start..])
+    }
+}
+
+/// Segments of a log that are published, the newest ones.
+pub const MAX_LOG_SEGMENTS: usize = 256;
+
+/// Largest segment of a log, bytes: twice the longest line.
+pub const MAX_LOG_SEGMENT_BYTES: u64 = 2 * crate::logline::MAX_LINE_BYTES as u64;
+
+/// A piece of a validator's log: some lines that follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSegment {
+    /// Where its first line stands.
+    pub begin: Place,
+    /// Where the line after its last one stands.
+    pub end: Place,
+    /// BLAKE3 of the object, which lies at [`Folder::log_segment`].
+    pub object: Hash,
+    /// Length of the object, bytes.
+    pub size: u64,
+}
+
+/// A validator's statement about its log; lies signed at [`Folder::log`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogManifest {
+    /// Subnet.
+    pub netuid: NetUid,
+    /// Whose log, and who signs.
+    pub hotkey: Hotkey,
+    /// The chain's head at publication.
+    pub block: Block,
+    /// What is kept of it, oldest first, at most [`MAX_LOG_SEGMENTS`]; only the last one still grows.
+    pub segments: Vec<LogSegment>,
+}
+
+impl LogManifest {
+    /// Checks that the segments are few, of a bounded length, not empty, and follow one another.
+    pub fn check(&self) -> Result<(), ManifestError> {
+        let broken = |seq| Err(ManifestError::Log(seq));
+        if self.segments.len() > MAX_LOG_SEGMENTS {
+            return broken(0);
+        }
+        let mut before: Option<Place> = None;
+        for segment in &self.segments {
+            let LogSegment { begin, end, size, .. } = segment;
+            if begin.seq >= end.seq || *size > MAX_LOG_SEGMENT_BYTES || before.is_some_and(|before| before != *begin) {
+                return broken(begin.seq);
+            }
+            before = Some(*end);
+        }
+        Ok(())
+    }
+}
+
+impl Statement for LogManifest {
+    const DOMAIN: &'static str = "bistro/v1/log-manifest";
+
+    fn signer(&self) -> Hotkey {
+        self.hotkey
     }
 }
 
@@ -324,6 +389,16 @@ impl Folder {
         format!("{}accepted/{object}.json", self.prefix)
     }
 
+    /// The pointer to the validator's log.
+    pub fn log(&self) -> String {
+        format!("{}log.json", self.prefix)
+    }
+
+    /// A piece of the log, whose first record is number `first`.
+    pub fn log_segment(&self, first: u64, object: &Hash) -> String {
+        format!("{}log-{first}-{}.jsonl", self.prefix, object.hash16())
+    }
+
     /// The rules of the run.
     pub fn rules(&self, digest: &Hash) -> String {
         format!("{}rules-{}.json", self.prefix, digest.hash16())
@@ -386,6 +461,28 @@ mod tests {
             let mut broken = manifest(3..=7, 4);
             damage(&mut broken);
             assert!(broken.check_lineage().is_err(), "break {i} passed");
+        }
+    }
+
+    #[test]
+    fn a_log_with_a_gap_an_overlap_or_a_huge_piece_is_refused() {
+        let place = |n: u8| Place { seq: u64::from(n), prev: hash(n) };
+        let segment = |from, to| LogSegment { begin: place(from), end: place(to), object: hash(9), size: 100 };
+        let log = |segments| LogManifest { netuid: NetUid(1), hotkey: Hotkey([9; 32]), block: Block(5), segments };
+        let whole = vec![segment(3, 7), segment(7, 8)];
+        log(whole.clone()).check().unwrap();
+        let breaks: [fn(&mut Vec<LogSegment>); 6] = [
+            |s| s[1].begin.seq = 8,
+            |s| s[1].begin.prev = hash(77),
+            |s| s[1].end.seq = 7,
+            |s| s[0].size = MAX_LOG_SEGMENT_BYTES + 1,
+            |s| s.swap(0, 1),
+            |s| s.resize(MAX_LOG_SEGMENTS + 1, s[0]),
+        ];
+        for (i, damage) in breaks.iter().enumerate() {
+            let mut segments = whole.clone();
+            damage(&mut segments);
+            assert!(log(segments).check().is_err(), "break {i} passed");
         }
     }
 

@@ -102,6 +102,9 @@ struct DemoArgs {
     /// Global loss that the last master must get below.
     #[arg(long, default_value_t = 6.5)]
     target_loss: f64,
+    /// Kill a program without warning, and start it again, this many times.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    kills: usize,
 }
 
 #[derive(Args)]
@@ -268,6 +271,7 @@ fn demo_options(args: DemoArgs) -> demo::Options {
         keep: args.keep,
         json: args.json,
         target_loss: args.target_loss,
+        kills: args.kills,
     }
 }
 

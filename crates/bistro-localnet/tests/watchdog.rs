@@ -33,7 +33,7 @@ async fn a_loop_that_stands_still_ends_with_status_75() {
         .spawn()
         .unwrap();
     // Once it has measured the first master it has nothing to do but to wait for blocks.
-    let log = dir.path().join("state/validator/events.jsonl");
+    let log = dir.path().join("state/validator/log/00000000000000000000.jsonl");
     let begun = async {
         while !std::fs::read_to_string(&log).unwrap_or_default().contains("measured") {
             tokio::time::sleep(Duration::from_millis(100)).await;

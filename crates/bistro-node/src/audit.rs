@@ -30,27 +30,55 @@ impl Lineage {
 
 /// Recomputes what `leader` has published, from its first master on.
 pub async fn lineage(parts: &Parts, leader: &Leader, spec: &ModelSpec) -> Result<Lineage, NodeError> {
-    let MasterManifest { hotkey, seq: newest, hash: stated, .. } = leader.manifest;
-    let first = manifest(parts, &leader.bucket, hotkey, 0).await?;
-    let origin = Leader { bucket: leader.bucket.clone(), manifest: first };
-    let mut master = origin.master(parts, spec, None).await?;
+    let MasterManifest { seq: newest, hash: stated, .. } = leader.manifest;
+    let mut walk = Walk::begin(parts, leader, spec).await?;
     let mut steps = Vec::new();
-    for seq in 1..=newest {
-        let at = manifest(parts, &leader.bucket, hotkey, seq).await?;
+    while walk.master.seq < newest {
+        steps.push(walk.step().await?);
+    }
+    Ok(Lineage { master: walk.master, steps, stated })
+}
+
+/// A lineage on the way from its first master on, one step at a time.
+pub struct Walk<'a> {
+    parts: &'a Parts,
+    leader: &'a Leader,
+    spec: &'a ModelSpec,
+    master: Master,
+}
+
+impl<'a> Walk<'a> {
+    /// At the first master.
+    pub async fn begin(parts: &'a Parts, leader: &'a Leader, spec: &'a ModelSpec) -> Result<Self, NodeError> {
+        let first = manifest(parts, &leader.bucket, leader.manifest.hotkey, 0).await?;
+        let origin = Leader { bucket: leader.bucket.clone(), manifest: first };
+        let master = origin.master(parts, spec, None).await?;
+        Ok(Self { parts, leader, spec, master })
+    }
+
+    /// The master that is reached.
+    pub fn master(&self) -> &Master {
+        &self.master
+    }
+
+    /// On to the next master, which its delta must lead to.
+    pub async fn step(&mut self) -> Result<Accepted, NodeError> {
+        let (hotkey, seq) = (self.leader.manifest.hotkey, self.master.seq + 1);
+        let at = manifest(self.parts, &self.leader.bucket, hotkey, seq).await?;
         let broken = |why: &str| NodeError::Lineage { hotkey, seq, why: why.to_owned() };
         let step =
             at.chain.last().filter(|step| step.seq == seq).cloned().ok_or_else(|| broken("its step is missing"))?;
-        if step.parent != master.hash {
+        if step.parent != self.master.hash {
             return Err(broken("it does not follow from the master before"));
         }
-        let delta = leader.accepted(parts, spec, &step).await?;
-        master = master.next(&delta, step.scale);
-        if master.hash != step.hash {
+        let delta = self.leader.accepted(self.parts, self.spec, &step).await?;
+        let next = self.master.next(&delta, step.scale);
+        if next.hash != step.hash {
             return Err(broken("the delta does not lead to the hash it states"));
         }
-        steps.push(step);
+        self.master = next;
+        Ok(step)
     }
-    Ok(Lineage { master, steps, stated })
 }
 
 /// The signed manifest of master `seq`.

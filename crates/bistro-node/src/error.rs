@@ -35,6 +35,16 @@ pub enum NodeError {
         /// What does not fit.
         why: String,
     },
+    /// A published log is not what was written.
+    #[error("the log of {hotkey} breaks at record {seq}: {why}")]
+    Log {
+        /// Whose.
+        hotkey: Hotkey,
+        /// The record.
+        seq: u64,
+        /// What does not fit.
+        why: String,
+    },
     /// A file of the data folder.
     #[error("{path}: {why}", path = path.display())]
     State {
@@ -53,7 +63,7 @@ impl NodeError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Port(error) => error.retry != bistro_core::ports::Retry::Never,
-            Self::Lineage { .. } | Self::Io(_) => true,
+            Self::Lineage { .. } | Self::Log { .. } | Self::Io(_) => true,
             Self::NotRegistered { .. } | Self::RulesDiffer(_) | Self::State { .. } => false,
         }
     }

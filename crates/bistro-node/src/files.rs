@@ -20,9 +20,14 @@ pub struct DataDir {
 impl DataDir {
     /// Makes the folder if need be and takes its lock; a second process on it is refused.
     pub fn open(path: &Path) -> Result<Self, NodeError> {
-        fs::create_dir_all(path)?;
+        let unusable = |error: std::io::Error| NodeError::State {
+            path: path.to_owned(),
+            why: format!("the data folder cannot be written ({error}): mend that, or give another by --data-dir"),
+        };
+        fs::create_dir_all(path).map_err(unusable)?;
         let lock_path = path.join("lock");
-        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path)?.into_parts().0;
+        let mut options = fs::OpenOptions::new();
+        let lock = options.create(true).truncate(false).write(true).open(&lock_path).map_err(unusable)?.into_parts().0;
         let taken = |_| NodeError::State {
             path: path.to_owned(),
             why: "another process uses this data folder; stop it, or give this one a folder of its own with --data-dir"
@@ -92,6 +97,17 @@ mod tests {
         assert!(second.is_err_and(|e| e.to_string().contains("--data-dir")));
         drop(first);
         DataDir::open(dir.path()).unwrap();
+    }
+
+    /// Not even root makes folders in /proc.
+    #[test]
+    fn a_folder_that_cannot_be_written_is_the_operators_to_mend() {
+        let Err(error) = DataDir::open(Path::new("/proc/bistro")) else { panic!("it was written") };
+        assert!(
+            !error.is_temporary()
+                && error.to_string().contains("/proc/bistro")
+                && error.to_string().contains("--data-dir")
+        );
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Whose master everybody follows, and how it is read.
 //!
-//! The permitted validator with the most stake that has published a valid master is the leader. Everything it publishes is
-//! checked all the same: signature, lineage, sizes, hashes.
+//! The permitted validator with the most stake that has published a valid master is the leader, unless it has fallen silent:
+//! a leader renews its pointer even when its master stays as it is. Everything it publishes is checked all the same:
+//! signature, lineage, sizes, hashes.
 
 use std::time::Duration;
 
-use bistro_core::ids::{Hash, Hotkey};
+use bistro_core::ids::{Block, Hash, Hotkey};
 use bistro_core::params::{ModelSpec, Params};
 use bistro_core::ports::{BucketAddress, Metagraph, Neuron, PortError, ReadLimits, Retry};
 use bistro_core::protocol::{Accepted, Folder, MAX_MANIFEST_BYTES, MasterManifest, Signed};
@@ -17,6 +18,12 @@ use crate::{NodeError, Parts};
 
 /// Validators that are asked for a master, most stake first.
 const CANDIDATES: usize = 3;
+
+/// Blocks after which a leader that has renewed nothing is passed over: half an hour on Bittensor's networks.
+pub const SILENT_BLOCKS: u64 = 150;
+
+/// Blocks after which a leader renews its pointer.
+pub(crate) const RENEW_BLOCKS: u64 = 25;
 
 /// A validator whose master is followed.
 #[derive(Clone, Debug)]
@@ -36,16 +43,37 @@ pub(crate) fn large(max_bytes: u64) -> ReadLimits {
     ReadLimits { max_bytes, deadline: Duration::from_secs(60 + (max_bytes >> 20)), min_bytes_per_second: 256 * 1024 }
 }
 
-/// The first validator by authority that has published a valid master; `None` if nobody has.
+/// The first validator by authority that has published a valid master and is not silent; if all are, the one that was heard
+/// last. `None` if nobody has published any.
 pub async fn find(parts: &Parts, metagraph: &Metagraph) -> Result<Option<Leader>, PortError> {
+    let mut heard_last: Option<Leader> = None;
     for neuron in metagraph.by_authority().into_iter().take(CANDIDATES) {
         match read(parts, neuron).await {
-            Ok(Some(leader)) => return Ok(Some(leader)),
+            Ok(Some(leader)) if leader.silent_for(metagraph.block) <= SILENT_BLOCKS => return Ok(Some(leader)),
+            Ok(Some(leader)) => {
+                if heard_last.as_ref().is_none_or(|last| last.manifest.block < leader.manifest.block) {
+                    heard_last = Some(leader);
+                }
+            }
             Ok(None) => {}
             Err(error) => tracing::warn!(uid = %neuron.uid, %error, "the master of this validator could not be read"),
         }
     }
-    Ok(None)
+    Ok(heard_last)
+}
+
+/// Whether `me` publishes masters: it is the leader, or the first by authority; or the leader is silent, and so is everybody
+/// before `me`, each of whom has as long to take over.
+pub(crate) fn leads(metagraph: &Metagraph, me: &Hotkey, found: Option<&Leader>) -> bool {
+    let order: Vec<Hotkey> = metagraph.by_authority().iter().map(|neuron| neuron.hotkey).collect();
+    let Some(rank) = order.iter().position(|hotkey| hotkey == me) else {
+        // Without a permit it goes on with what is its own.
+        return order.is_empty() || found.is_some_and(|leader| leader.manifest.hotkey == *me);
+    };
+    let Some(leader) = found else { return rank == 0 };
+    let before = order[..rank].iter().filter(|hotkey| **hotkey != leader.manifest.hotkey).count() as u64;
+    let silent = leader.silent_for(metagraph.block);
+    rank == 0 || leader.manifest.hotkey == *me || silent > SILENT_BLOCKS * (before + 1)
 }
 
 /// What `neuron` has published; `None` if nothing.
@@ -92,6 +120,11 @@ impl Leader {
     /// The same validator's newest master: one small read, without asking the chain who leads.
     pub async fn again(&self, parts: &Parts) -> Result<Option<Self>, PortError> {
         read_from(parts, self.bucket.clone(), self.manifest.hotkey).await
+    }
+
+    /// Blocks since it was last heard.
+    fn silent_for(&self, block: Block) -> u64 {
+        block.since(self.manifest.block)
     }
 
     fn folder(&self) -> Folder {

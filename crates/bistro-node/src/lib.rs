@@ -14,7 +14,8 @@
 //! - [`weights`]: sets the newest weights when the chain allows it, never blocking the loop.
 //! - [`audit`]: a published lineage, recomputed from its objects.
 //! - [`files`]: the data folder: one process at a time, files replaced whole.
-//! - [`log`]: the validator's event log.
+//! - [`log`]: the validator's log: signed lines chained by hash, on the disk and in the bucket.
+//! - [`replay`]: anybody's log, followed once more: whether verdicts, scores and weights follow.
 //! - [`status`]: what the program is doing, for everything that shows it.
 //! - [`compute`]: long computations off the async threads, and how much of the time they take.
 //! - [`error`]: what ends a loop.
@@ -33,6 +34,7 @@ pub mod miner;
 pub mod parts;
 pub mod publish;
 pub mod pulse;
+pub mod replay;
 mod retention;
 pub mod status;
 pub mod validator;

@@ -85,6 +85,12 @@ pub async fn snapshot_now(
     point(parts, &folder, manifest).await
 }
 
+/// Says again, at `block`, what is the newest master.
+pub async fn renew(parts: &Parts, block: Block, previous: &MasterManifest) -> Result<MasterManifest, NodeError> {
+    let folder = Folder::new(parts.netuid, &parts.identity.hotkey());
+    point(parts, &folder, MasterManifest { block, ..previous.clone() }).await
+}
+
 async fn snapshot(
     parts: &Parts,
     folder: &Folder,

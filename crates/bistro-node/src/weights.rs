@@ -16,6 +16,8 @@ const RETRY_BLOCKS: u64 = 25;
 /// Weights that are due.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Offer {
+    /// The record (a verdict or a fault) after which the scores gave them.
+    pub after: u64,
     /// 16-bit weights by uid; not empty.
     pub weights: Vec<(Uid, u16)>,
 }
@@ -78,7 +80,7 @@ async fn attempt(
     match parts.chain.set_weights(&offer.weights).await {
         Ok(()) => {
             tracing::info!(%block, weights = ?offer.weights.iter().map(|(u, w)| (u.0, *w)).collect::<Vec<_>>(), "weights set");
-            record(log, block, Event::WeightsSet { weights: offer.weights });
+            record(log, block, Event::WeightsSet { after: offer.after, weights: offer.weights });
             None
         }
         Err(error) => Some(refused(log, block, &error)),

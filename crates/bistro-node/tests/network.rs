@@ -1,5 +1,5 @@
 //! Whole networks in virtual time: real loops and mechanism, fake chain and buckets, a toy model with real gradients.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, clippy::cast_lossless)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, dead_code, clippy::cast_lossless)]
 
 mod world;
 
@@ -126,7 +126,7 @@ async fn the_board_shows_what_happened() {
     blocks(60).await;
     stop.cancel();
     let summary = v.await.unwrap().unwrap();
-    let (records, _) = log::read(&dir.path().join("bucket-1/events.jsonl")).unwrap();
+    let (records, _) = log::read(&dir.path().join("bucket-1/log")).unwrap();
     let judged = records.iter().filter_map(|r| match &r.event {
         Event::Judged(judged) => Some((judged.hotkey, matches!(judged.verdict, Verdict::Accept(_)))),
         _ => None,
@@ -191,7 +191,7 @@ async fn pages_that_cannot_be_had_are_replaced() {
     stop.cancel();
     v.await.unwrap().unwrap();
     assert!(m.await.unwrap().unwrap().uploads > 3);
-    let (records, _) = log::read(&dir.path().join("bucket-1/events.jsonl")).unwrap();
+    let (records, _) = log::read(&dir.path().join("bucket-1/log")).unwrap();
     let mut judged = 0;
     for record in records {
         if let Event::Judged(verdict) = record.event {
@@ -246,7 +246,7 @@ async fn poison_never_reaches_the_master() {
     blocks(6).await;
     stop.cancel();
     assert_eq!(v.await.unwrap().unwrap().seq, 0, "a hostile delta was accepted");
-    let (records, torn) = log::read(&dir.path().join("bucket-1/events.jsonl")).unwrap();
+    let (records, torn) = log::read(&dir.path().join("bucket-1/log")).unwrap();
     let reasons: Vec<Reason> = records
         .iter()
         .filter_map(|record| match &record.event {
@@ -302,7 +302,7 @@ async fn a_copied_delta_earns_nothing() {
     blocks(10).await;
     stop.cancel();
     v.await.unwrap().unwrap();
-    let (records, _) = log::read(&dir.path().join("bucket-1/events.jsonl")).unwrap();
+    let (records, _) = log::read(&dir.path().join("bucket-1/log")).unwrap();
     let copied = |record: &bistro_core::events::Record| matches!(&record.event, Event::Skipped { skip, hotkey, .. } if skip.reason == Reason::Copied && *hotkey == key(3));
     assert!(records.iter().any(copied));
     assert_eq!(world.weights(&key(1)).iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [1]);
@@ -317,7 +317,7 @@ fn noise(seed: u64, size: f32) -> Params {
 
 /// What the validator `key(1)` skipped of `hotkey`, by reason.
 fn skips(dir: &std::path::Path, hotkey: Hotkey) -> Vec<Reason> {
-    let (records, _) = log::read(&dir.join("bucket-1/events.jsonl")).unwrap();
+    let (records, _) = log::read(&dir.join("bucket-1/log")).unwrap();
     let skipped = |record: bistro_core::events::Record| match record.event {
         Event::Skipped { skip, hotkey: whose, .. } if whose == hotkey => Some(skip.reason),
         _ => None,
@@ -394,7 +394,7 @@ async fn a_restart_goes_on_from_the_state_files() {
         assert!(summary.seq > seq, "round {round} accepted nothing");
         seq = summary.seq;
     }
-    let (records, _) = log::read(&dir.path().join("bucket-1/events.jsonl")).unwrap();
+    let (records, _) = log::read(&dir.path().join("bucket-1/log")).unwrap();
     let starts: Vec<u64> = records
         .iter()
         .filter_map(|r| if let Event::Started { master_seq, .. } = r.event { Some(master_seq) } else { None })
@@ -497,7 +497,7 @@ async fn a_second_validator_follows_and_sets_its_own_weights() {
     for validator in [key(1), key(4)] {
         assert!(world.weights(&validator).iter().any(|(uid, _)| uid.0 == 1), "{validator}");
     }
-    let (records, _) = log::read(&dir.path().join("bucket-4/events.jsonl")).unwrap();
+    let (records, _) = log::read(&dir.path().join("bucket-4/log")).unwrap();
     assert!(records.iter().any(|r| matches!(r.event, Event::Followed { .. })));
     assert!(!records.iter().any(|r| matches!(r.event, Event::Published { .. })), "a follower published");
 }

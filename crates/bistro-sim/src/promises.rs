@@ -4,21 +4,21 @@
 //! - no manifest is without its object (P5);
 //! - no weight goes to a hotkey that its validator had not judged by then (P4), nor, where pay is by improvement, to one of
 //!   which it had seen no improvement;
-//! - every verdict follows from the numbers in the log (P7);
+//! - every verdict, score and weight follows from the numbers in the log (P7);
 //! - honest programs end only when they are told to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bistro_core::events::{Event, Record};
 use bistro_core::ids::{Hash, Hotkey};
-use bistro_core::mechanism::{Acceptance, PayRules};
+use bistro_core::mechanism::PayRules;
 use bistro_core::params::ModelSpec;
 use bistro_core::ports::Learner as _;
 use bistro_core::protocol::{DeltaManifest, Folder, Signed};
 use bistro_node::audit::{self, Lineage};
-use bistro_node::log;
+use bistro_node::{log, replay};
 
-use crate::chain::NETUID;
+use crate::chain::{FakeIdentity, NETUID};
 use crate::kinds::Kind;
 use crate::run::World;
 use crate::toy::ToyLearner;
@@ -64,8 +64,8 @@ impl Watch {
         let logs: BTreeMap<Hotkey, Vec<Record>> =
             world.validators.iter().map(|hotkey| (*hotkey, records(world, hotkey))).collect();
         self.weights(world, &logs);
-        for records in logs.values() {
-            self.verdicts(world, records);
+        for hotkey in &world.validators {
+            self.replay(world, *hotkey);
         }
         let leader = world.leader().await?;
         let spec: ModelSpec = ToyLearner::default().spec();
@@ -97,16 +97,14 @@ impl Watch {
         }
     }
 
-    /// Every verdict is what the rule says of the recorded losses.
-    fn verdicts(&mut self, world: &World, records: &[Record]) {
-        let rules = &world.rules.mechanism.acceptance;
-        for record in records {
-            let Event::Judged(judged) = &record.event else { continue };
-            let acceptance = Acceptance { min_loss: judged.min_loss };
-            let again = acceptance.judge(rules, judged.master_loss.unwrap_or(f64::NAN), &judged.candidates);
-            if again != judged.verdict {
-                self.broken.push(format!("P7: the verdict on {} does not follow from its losses", judged.object));
-            }
+    /// Every verdict, score and weight in the log follows from it.
+    fn replay(&mut self, world: &World, hotkey: Hotkey) {
+        let folder = world.parts(hotkey, false).data_dir.join(log::FOLDER);
+        let replayed = replay::source::of_path(&folder, &FakeIdentity(hotkey), 0);
+        match replayed.map(|replayed| replayed.report) {
+            Ok(report) if report.holds() => {}
+            Ok(report) => self.broken.push(format!("P7: the log of {hotkey}: {report:#?}")),
+            Err(error) => self.broken.push(format!("P7: the log of {hotkey}: {error}")),
         }
     }
 }
@@ -115,7 +113,10 @@ impl Watch {
 pub(crate) fn digest(world: &World) -> Hash {
     let mut all = Vec::new();
     for hotkey in &world.validators {
-        all.extend(fs_err::read(world.parts(*hotkey, false).data_dir.join("events.jsonl")).unwrap_or_default());
+        let folder = world.parts(*hotkey, false).data_dir.join(log::FOLDER);
+        for file in log::segments::list(&folder).unwrap_or_default() {
+            all.extend(fs_err::read(file).unwrap_or_default());
+        }
     }
     Hash::of(&all)
 }
@@ -132,6 +133,6 @@ fn paid_for(world: &World, record: &Record) -> Option<Hotkey> {
 }
 
 pub(crate) fn records(world: &World, hotkey: &Hotkey) -> Vec<Record> {
-    let path = world.parts(*hotkey, false).data_dir.join("events.jsonl");
+    let path = world.parts(*hotkey, false).data_dir.join(log::FOLDER);
     log::read(&path).map(|(records, _)| records).unwrap_or_default()
 }

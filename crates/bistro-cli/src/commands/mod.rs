@@ -10,4 +10,5 @@ pub mod doctor;
 pub mod manual;
 pub mod model;
 pub mod pages;
+pub mod replay;
 pub mod status;

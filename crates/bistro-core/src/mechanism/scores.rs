@@ -131,6 +131,11 @@ impl Scores {
         self.by_hotkey.retain(|hotkey, _| keep(hotkey));
     }
 
+    /// Those judged so far.
+    pub fn hotkeys(&self) -> impl Iterator<Item = Hotkey> + '_ {
+        self.by_hotkey.keys().copied()
+    }
+
     /// What is known of `hotkey`.
     pub fn get(&self, hotkey: &Hotkey) -> Option<&Score> {
         self.by_hotkey.get(hotkey)

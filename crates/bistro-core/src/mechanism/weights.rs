@@ -11,7 +11,12 @@ use crate::ports::Metagraph;
 /// improvement: when nobody has improved anything). A hotkey that holds no uid any more gets nothing, and neither does
 /// whoever holds its uid now.
 pub fn shares(scores: &Scores, rules: &ScoringRules, metagraph: &Metagraph) -> Vec<(Uid, f64)> {
-    let uid = |(hotkey, score): (Hotkey, f64)| Some((metagraph.neuron(&hotkey)?.uid, score));
+    shares_by(scores, rules, |hotkey| Some(metagraph.neuron(hotkey)?.uid))
+}
+
+/// As [`shares`], with the slot of each hotkey from elsewhere.
+pub fn shares_by(scores: &Scores, rules: &ScoringRules, slot: impl Fn(&Hotkey) -> Option<Uid>) -> Vec<(Uid, f64)> {
+    let uid = |(hotkey, score): (Hotkey, f64)| Some((slot(&hotkey)?, score));
     let mut present: Vec<(Uid, f64)> = match rules.pay {
         PayRules::Loss { temperature } => {
             scores.losses(rules).filter_map(uid).map(|(uid, score)| (uid, score * temperature)).collect()

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use bistro_core::ids::NetUid;
-use bistro_node::{audit, leader, log};
+use bistro_node::{audit, leader, log, replay};
 use fs_err as fs;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +47,8 @@ pub struct Options {
     pub json: Option<PathBuf>,
     /// Global loss to get below.
     pub target_loss: f64,
+    /// How often a program, drawn at random at a random moment, is killed without warning and started again.
+    pub kills: usize,
 }
 
 /// Runs the network, prints the table, and says whether everything holds.
@@ -112,7 +114,11 @@ async fn conclude(network: &LocalNetwork, options: &Options, seconds: f64) -> Re
         export(&network.setup.dir.join("master"), &rules.model, &lineage.master.params)?;
     }
     let state = network.setup.dir.join("state").join(&validator.name);
-    let (records, _) = log::read(&state.join("events.jsonl"))?;
+    let (records, _) = log::read(&state.join(log::FOLDER))?;
+    let replayed = replay::source::of_path(&state.join(log::FOLDER), &*parts.identity, 0)?.report;
+    if !replayed.holds() {
+        tracing::error!(?replayed, "the validator's log does not follow from itself");
+    }
     let weights = network.chain.weights()?.remove(&validator.uid).unwrap_or_default();
     Ok(Report::new(&Inputs {
         seconds,
@@ -122,6 +128,7 @@ async fn conclude(network: &LocalNetwork, options: &Options, seconds: f64) -> Re
         weights: &weights,
         master: &leader.manifest,
         lineage_ok: lineage.is_some_and(|lineage| lineage.holds()),
+        log_ok: replayed.holds(),
         target_loss: options.target_loss,
     }))
 }

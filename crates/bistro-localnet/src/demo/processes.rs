@@ -9,7 +9,7 @@ use fs_err as fs;
 use tokio::process::{Child, Command};
 
 use super::Options;
-use crate::network::{LocalNetwork, Member};
+use crate::network::LocalNetwork;
 
 /// How long a program may take to end after it was asked to.
 const FAREWELL: Duration = Duration::from_mins(1);
@@ -17,9 +17,19 @@ const FAREWELL: Duration = Duration::from_mins(1);
 /// Rows of a page: about 1700 tokens of the speeches, so that a verdict takes seconds on one core.
 const ROWS_PER_PAGE: &str = "4";
 
-/// All programs of the demo, by name.
+/// All programs of the demo.
 pub struct Processes {
-    children: Vec<(String, Child, PathBuf)>,
+    programs: Vec<Program>,
+}
+
+/// One program, and how it is started.
+struct Program {
+    name: String,
+    path: PathBuf,
+    flags: Vec<String>,
+    environment: Vec<(String, String)>,
+    log: PathBuf,
+    child: Child,
 }
 
 impl Processes {
@@ -40,7 +50,7 @@ impl Processes {
         ];
         let run_flags =
             ["--rules", &options.rules, "--model", &options.model, "--rows-per-page", ROWS_PER_PAGE].map(str::to_owned);
-        let mut children = Vec::new();
+        let mut programs = Vec::new();
         for (i, member) in network.members.iter().enumerate() {
             let (program, mut flags) = match i {
                 0 => ("bistro-validator", [&model_flags[..], &run_flags].concat()),
@@ -51,16 +61,30 @@ impl Processes {
                 flags.insert(0, "poison".to_owned());
             }
             flags.extend(network.flags(member));
+            let (path, environment) = (folder.join(program), network.environment(member));
             let log = logs.join(format!("{}.log", member.name));
-            let child = spawn(&folder.join(program), &flags, network, member, &log)?;
-            children.push((member.name.clone(), child, log));
+            let child = spawn(&path, &flags, &environment, &log)?;
+            programs.push(Program { name: member.name.clone(), path, flags, environment, log, child });
         }
-        Ok(Self { children })
+        Ok(Self { programs })
+    }
+
+    /// How many programs there are.
+    pub fn count(&self) -> usize {
+        self.programs.len()
+    }
+
+    /// Ends program `n` without warning, as a power cut would, and starts it again; its name.
+    pub async fn kill(&mut self, n: usize) -> Result<&str> {
+        let program = &mut self.programs[n];
+        program.child.kill().await?;
+        program.child = spawn(&program.path, &program.flags, &program.environment, &program.log)?;
+        Ok(&program.name)
     }
 
     /// Fails if a program has ended by itself.
     pub fn check(&mut self) -> Result<()> {
-        for (name, child, log) in &mut self.children {
+        for Program { name, child, log, .. } in &mut self.programs {
             if let Some(status) = child.try_wait()? {
                 bail!("{name} ended by itself ({status}):\n{}", tail(log));
             }
@@ -71,12 +95,12 @@ impl Processes {
     /// Ends the miners, then the validator, as Ctrl-C would.
     pub async fn stop(&mut self) -> Result<()> {
         // The validator last: what the miners uploaded is judged by somebody who still runs.
-        let (validator, miners) = self.children.split_at_mut(1);
+        let (validator, miners) = self.programs.split_at_mut(1);
         for group in [miners, validator] {
-            for (_, child, _) in &*group {
-                interrupt(child).await?;
+            for program in &*group {
+                interrupt(&program.child).await?;
             }
-            for (name, child, log) in group {
+            for Program { name, child, log, .. } in group {
                 let Ok(status) = tokio::time::timeout(FAREWELL, child.wait()).await else {
                     child.kill().await?;
                     bail!("{name} did not end within {} s:\n{}", FAREWELL.as_secs(), tail(log));
@@ -91,14 +115,15 @@ impl Processes {
     }
 }
 
-fn spawn(program: &Path, flags: &[String], network: &LocalNetwork, member: &Member, log: &Path) -> Result<Child> {
+fn spawn(program: &Path, flags: &[String], environment: &[(String, String)], log: &Path) -> Result<Child> {
     if !program.exists() {
         bail!("{} is not built: run scripts/demo.sh, which builds all three programs", program.display());
     }
-    let log_file = fs::File::create(log)?.into_parts().0;
+    // Appended to: a program that is started again goes on in the log of its earlier life.
+    let log_file = fs::OpenOptions::new().create(true).append(true).open(log)?.into_parts().0;
     let child = Command::new(program)
         .args(flags)
-        .envs(network.environment(member))
+        .envs(environment.iter().cloned())
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(log_file.try_clone()?)

@@ -26,15 +26,24 @@ pub async fn watch(
     stop: &CancellationToken,
 ) -> Result<()> {
     let begin = Instant::now();
-    let events = network.setup.dir.join("state/validator/events.jsonl");
+    let events = network.setup.dir.join("state/validator/log");
     let bar = std::io::stderr().is_terminal().then(|| bar(options.duration));
     let mut next_line = 0;
+    let mut kills: Vec<Duration> =
+        (0..options.kills).map(|_| options.duration.mul_f64(0.1 + 0.7 * rand::random::<f64>())).collect();
+    kills.sort();
+    kills.reverse();
     while begin.elapsed() < options.duration {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             () = stop.cancelled() => break,
         }
         processes.check()?;
+        if kills.last().is_some_and(|at| begin.elapsed() >= *at) {
+            kills.pop();
+            let name = processes.kill(rand::random_range(0..processes.count())).await?;
+            writeln!(out, "{:>4} s  {name} was killed without warning, and started again", begin.elapsed().as_secs())?;
+        }
         let records = log::read(&events).map(|(records, _)| records).unwrap_or_default();
         let seconds = begin.elapsed().as_secs();
         let line = summary(&records);

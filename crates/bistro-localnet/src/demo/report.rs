@@ -28,6 +28,8 @@ pub struct Inputs<'a> {
     pub master: &'a MasterManifest,
     /// Whether the published deltas lead to the published hash.
     pub lineage_ok: bool,
+    /// Whether verdicts, scores and weights in the validator's log follow from it.
+    pub log_ok: bool,
     /// Global loss to get below.
     pub target_loss: f64,
 }
@@ -47,6 +49,8 @@ pub struct Report {
     pub master_hash: Hash,
     /// Whether the published deltas lead to that hash.
     pub lineage_ok: bool,
+    /// Whether verdicts, scores and weights in the validator's log follow from it.
+    pub log_ok: bool,
     /// All miners.
     pub miners: Vec<MinerReport>,
     /// What does not hold; empty if everything does.
@@ -93,6 +97,7 @@ impl Report {
             masters: inputs.master.seq,
             master_hash: inputs.master.hash,
             lineage_ok: inputs.lineage_ok,
+            log_ok: inputs.log_ok,
             miners: inputs.members.iter().skip(1).map(|m| miner(inputs, m)).collect(),
             failures: Vec::new(),
             ok: false,
@@ -113,6 +118,7 @@ impl Report {
         let end = self.global_loss_end;
         demand(end.is_some_and(|end| end < target), format!("the global loss is {}, not below {target}", show(end)));
         demand(self.lineage_ok, "the published deltas do not lead to the published master".to_owned());
+        demand(self.log_ok, "the validator's log does not follow from itself".to_owned());
         for miner in &self.miners {
             let uid = miner.uid;
             if miner.kind == "honest" {

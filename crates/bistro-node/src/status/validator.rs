@@ -201,6 +201,8 @@ impl ValidatorStatus {
                 row.last = Some(LastDelta { time, block, object: *object, base_seq: None, fate });
             }
             Event::Judged(judged) => self.judged(time, block, judged),
+            // What the loop shows of these it shows itself.
+            Event::Checkpoint(_) | Event::Neurons { .. } => {}
             Event::Measured { seq, loss, .. } => {
                 self.counts.losses_not_finite += u64::from(!loss.is_finite());
                 self.measured.push(Measured { time, seq: *seq, loss: finite(*loss) });
@@ -341,7 +343,7 @@ mod tests {
         let refused = Event::WeightsRefused { name: "NeuronNoValidatorPermit".into(), message: "no permit".into() };
         record(&mut status, 1, &refused);
         assert_eq!(status.weights.refused.as_ref().map(|r| r.name.as_str()), Some("NeuronNoValidatorPermit"));
-        record(&mut status, 2, &Event::WeightsSet { weights: vec![(Uid(1), 65535)] });
+        record(&mut status, 2, &Event::WeightsSet { after: 1, weights: vec![(Uid(1), 65535)] });
         assert_eq!(status.weights.refused, None);
         assert_eq!(status.weights.last_set.as_ref().map(|set| set.block), Some(Block(2)));
     }

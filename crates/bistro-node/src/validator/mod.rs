@@ -17,9 +17,10 @@ pub mod turn;
 
 use std::sync::Arc;
 
-use bistro_core::events::{Event, Judged};
-use bistro_core::ids::{Block, Hash, Hotkey};
-use bistro_core::mechanism::{Verdict, selection, weights};
+use bistro_core::events::{Checkpoint, Event, Judged, Record};
+use bistro_core::ids::{Block, Hash};
+use bistro_core::ledger::Slots;
+use bistro_core::mechanism::{Verdict, selection};
 use bistro_core::pages::schedule;
 use bistro_core::params::ModelSpec;
 use bistro_core::ports::{Learner, Metagraph, Neuron, Pages};
@@ -37,6 +38,7 @@ use crate::files::DataDir;
 use crate::gather::gather;
 use crate::leader::{self, Leader};
 use crate::log::EventLog;
+use crate::log::published::Publisher;
 use crate::master::Master;
 use crate::publish::{self, AcceptedObject};
 use crate::weights::{Offer, Offers};
@@ -60,11 +62,16 @@ pub struct Validator {
     rng: ChaCha20Rng,
     data: DataDir,
     log: EventLog,
+    publisher: Publisher,
+    /// Who holds which slot, as the log has it.
+    slots: Slots,
     state: State,
     master: Master,
     lineage: Arc<MasterManifest>,
     metagraph: Metagraph,
     offers: Offers,
+    /// Sets what is offered, and ends with this: it writes into the same log.
+    _setting: AbortOnDropHandle<()>,
     stop: CancellationToken,
     head: Block,
     /// Whether this validator's master is the one that everybody follows.
@@ -106,33 +113,32 @@ pub async fn run(
         let delta = match v.open(&turn, downloaded) {
             Ok(delta) => delta, //                                            delta = get_delta( uid )
             Err((skip, object)) => {
-                v.skip(&turn.miner, skip, object)?; //                        a miner's fault is a value, never an error
+                v.skip(&turn.miner, skip, object).await?; //                  a miner's fault is a value, never an error
                 continue;
             }
         };
-        v.blame(&delta)?;
+        v.blame(&delta).await?;
         let judged = match v.judge(&mut turn, &delta).await? {
             Outcome::Judged(judged) => judged, //                             add_delta; local_loss, global_loss = eval( … )
             Outcome::Skip(skip) => {
-                v.skip(&turn.miner, skip, Some(delta.manifest.object))?;
+                v.skip(&turn.miner, skip, Some(delta.manifest.object)).await?;
                 continue;
             }
         };
-        v.score(&judged); //                       ½ moving_average( -local_loss ) + ½ moving_average( -global_loss ), or gains
+        v.score(&judged)?; //                      ½ moving_average( -local_loss ) + ½ moving_average( -global_loss ), or gains
         v.offer_weights(); //                      softmax( weights * temperature ); subtensor.set_weights( weights )
         match judged.verdict {
             Verdict::Accept(_) => v.accept(&judged, delta).await?, //         min_loss = global_loss; upload( master, delta )
             Verdict::Reject => {} //                                          remove_delta: the master was never touched
         }
-        v.checkpoint(judged)?;
+        v.checkpoint().await?;
     }
     v.finish().await
 }
 
-/// Whether `me` publishes: it has the most stake, or nobody with more has published (`found` is what everybody follows).
-fn leads(metagraph: &Metagraph, me: &Hotkey, found: Option<&Leader>) -> bool {
-    let first = metagraph.by_authority().first().is_none_or(|first| first.hotkey == *me);
-    first || found.is_some_and(|leader| leader.manifest.hotkey == *me)
+/// Who holds which slot.
+fn slots(metagraph: &Metagraph) -> Slots {
+    metagraph.neurons.iter().map(|neuron| (neuron.hotkey, neuron.uid)).collect()
 }
 
 /// The newest master that took, or may have taken, a delta of `hotkey` (see [`Judged::merged_by`]).
@@ -142,6 +148,26 @@ fn merged_by(lineage: &MasterManifest, hotkey: &Hotkey) -> u64 {
 }
 
 impl Validator {
+    /// Writes down what happened, and takes it into the ledger. In this order: what is in the ledger is in the log, whenever
+    /// the program ends.
+    fn record(&mut self, event: Event) -> Result<(), NodeError> {
+        let record = self.log.append(self.head, event)?;
+        self.take_in(&record);
+        Ok(())
+    }
+
+    fn take_in(&mut self, record: &Record) {
+        self.state.ledger.apply(&self.rules.mechanism, record.block, &record.event);
+        self.state.log = record.seq + 1;
+    }
+
+    fn log_checkpoint(&self) -> Event {
+        let (rules, slots) = (Rules::clone(&self.rules), self.slots.clone());
+        let mut ledger = self.state.ledger.clone();
+        ledger.scores.retain(|hotkey| slots.contains_key(hotkey));
+        Event::Checkpoint(Box::new(Checkpoint { rules, ledger, slots }))
+    }
+
     /// Moves on to the chain's head; false when it is time to stop. A round of skips waits for the next block: nothing new
     /// can be there before.
     async fn next_block(&mut self) -> Result<bool, NodeError> {
@@ -189,6 +215,11 @@ impl Validator {
                 return Ok(());
             }
         }
+        let slots = slots(&self.metagraph);
+        if slots != self.slots {
+            self.slots = slots.clone();
+            self.record(Event::Neurons { slots })?;
+        }
         let Self { state, metagraph, .. } = self;
         state.retain(|hotkey| metagraph.neuron(hotkey).is_some());
         if metagraph.neuron(&self.parts.identity.hotkey()).is_none() {
@@ -202,22 +233,52 @@ impl Validator {
                 return Ok(());
             }
         };
-        self.leads = leads(&self.metagraph, &self.parts.identity.hotkey(), found.as_ref());
+        let led = std::mem::replace(
+            &mut self.leads,
+            leader::leads(&self.metagraph, &self.parts.identity.hotkey(), found.as_ref()),
+        );
+        if self.leads != led {
+            tracing::info!(leads = self.leads, "who publishes the master has changed");
+        }
+        self.renew().await?;
         match found {
-            Some(leader) if !self.leads && leader.manifest.rules == self.digest => self.follow(leader).await,
+            Some(leader) if leader.manifest.hotkey != self.parts.identity.hotkey() => self.follow(leader).await,
             _ => Ok(()),
         }
     }
 
-    /// Takes over the leader's newest master.
+    /// Renews the own pointer, so that nobody takes this validator for a silent one.
+    async fn renew(&mut self) -> Result<(), NodeError> {
+        let own = self.lineage.hotkey == self.parts.identity.hotkey();
+        if self.leads && own && self.head.since(self.lineage.block) >= leader::RENEW_BLOCKS {
+            self.lineage = publish::renew(&self.parts, self.head, &self.lineage).await?.into();
+        }
+        Ok(())
+    }
+
+    /// Moves on to another leader's newest master; and if this validator is to lead from here on, publishes it under its own
+    /// name: whoever follows finds the same master there, and every later one.
     async fn follow(&mut self, leader: Leader) -> Result<(), NodeError> {
-        if leader.manifest.hash == self.master.hash {
+        if leader.manifest.rules != self.digest {
             return Ok(());
         }
+        let newest = leader.manifest.hash;
+        if newest != self.master.hash {
+            self.move_to(leader).await?;
+        }
+        if self.leads && newest == self.master.hash {
+            tracing::info!(seq = self.master.seq, "taking over from the leader before");
+            let published = publish::master(&self.parts, &self.rules, self.head, &self.master, None, None).await?;
+            self.lineage = published.into();
+        }
+        Ok(())
+    }
+
+    async fn move_to(&mut self, leader: Leader) -> Result<(), NodeError> {
         match leader.master(&self.parts, &self.spec, Some(&self.master)).await {
             Ok(master) => {
                 let event = Event::Followed { hotkey: leader.manifest.hotkey, seq: master.seq, hash: master.hash };
-                self.log.append(self.head, event)?;
+                self.record(event)?;
                 (self.master, self.lineage) = (master, Arc::new(leader.manifest));
             }
             Err(error) => tracing::warn!(%error, "the leader's master could not be followed"),
@@ -225,7 +286,7 @@ impl Validator {
         Ok(())
     }
 
-    fn skip(&mut self, miner: &Neuron, skip: Skip, object: Option<Hash>) -> Result<(), NodeError> {
+    async fn skip(&mut self, miner: &Neuron, skip: Skip, object: Option<Hash>) -> Result<(), NodeError> {
         self.skips += 1;
         // What repeats every block until the miner acts is told once.
         if !self.state.told(&miner.hotkey, &skip, object) {
@@ -236,20 +297,20 @@ impl Validator {
             let until = Block(self.head.0 + self.rules.mechanism.deltas.copy_suspends);
             self.state.memory.suspended.insert(miner.hotkey, until);
         }
-        if skip.reason.is_fault() {
-            self.state.scores.fault(&self.rules.mechanism.scoring, &miner.hotkey);
+        let fault = skip.reason.is_fault();
+        self.record(Event::Skipped { uid: miner.uid, hotkey: miner.hotkey, object, skip })?;
+        if fault {
             self.offer_weights();
         }
-        self.log.append(self.head, Event::Skipped { uid: miner.uid, hotkey: miner.hotkey, object, skip })?;
-        self.data.save(state::FILE, &self.state)
+        self.checkpoint().await
     }
 
     /// Whoever copied this delta before it was judged is treated as if it had been refused.
-    fn blame(&mut self, delta: &Delta) -> Result<(), NodeError> {
+    async fn blame(&mut self, delta: &Delta) -> Result<(), NodeError> {
         for Copier { hotkey, skip } in &delta.copiers {
             if let Some(copier) = self.metagraph.neuron(hotkey).cloned() {
                 let skips = self.skips;
-                self.skip(&copier, skip.clone(), None)?;
+                self.skip(&copier, skip.clone(), None).await?;
                 self.skips = skips;
             }
         }
@@ -267,7 +328,7 @@ impl Validator {
         let proof = gather(parts, pages, &mut turn.proof_pages, &mut another).await?;
         let trial = Trial {
             rules,
-            acceptance: &self.state.acceptance,
+            acceptance: &self.state.ledger.acceptance,
             master: &self.master,
             turn,
             local: &local,
@@ -278,16 +339,21 @@ impl Validator {
         Ok(trial.run(self.learner.as_mut(), &mut self.meter, delta)?)
     }
 
-    fn score(&mut self, judged: &Judged) {
-        let rules = &self.rules.mechanism.scoring;
-        self.state.scores.observe(rules, &judged.observation(rules, self.head));
+    /// Writes the verdict down; with that it is in the scores.
+    fn score(&mut self, judged: &Judged) -> Result<(), NodeError> {
+        tracing::info!(
+            block = %self.head, uid = %judged.uid, hotkey = judged.hotkey.short(), base = judged.base_seq,
+            local_loss = judged.local_loss, global_loss = judged.global_loss, master_loss = judged.master_loss,
+            accepted = matches!(judged.verdict, Verdict::Accept(_)), "judged"
+        );
+        self.record(Event::Judged(Box::new(judged.clone())))
     }
 
+    /// Offers what the scores are worth after the newest record.
     fn offer_weights(&mut self) {
-        let shares = weights::shares(&self.state.scores, &self.rules.mechanism.scoring, &self.metagraph);
-        let weights = weights::to_u16(&shares);
+        let weights = self.state.ledger.weights(&self.rules.mechanism, &self.slots);
         if !weights.is_empty() {
-            self.offers.send_replace(Some(Offer { weights }));
+            self.offers.send_replace(Some(Offer { after: self.state.log - 1, weights }));
         }
     }
 
@@ -313,15 +379,17 @@ impl Validator {
             block: self.head,
             global_loss: candidate.loss,
         };
+        // What a master rests on is on the disk before the master is published.
+        self.log.sync()?;
+        let (object, global_loss) = (Some(step.object), Some(step.global_loss));
         let accepted = AcceptedObject { step, object: delta.object, manifest: delta.manifest_bytes };
         let own = (self.lineage.hotkey == self.parts.identity.hotkey()).then_some(&*self.lineage);
         self.lineage =
             Arc::new(publish::master(&self.parts, &self.rules, self.head, &next, own, Some(accepted)).await?);
         self.master = next;
-        self.state.acceptance.merged(&self.rules.mechanism.acceptance, candidate.loss);
         (self.state.master_seq, self.state.master) = (self.master.seq, self.master.hash);
         tracing::info!(seq = self.master.seq, uid = %judged.uid, scale = candidate.scale, global_loss = candidate.loss, "new master");
-        self.log.append(self.head, Event::Published { seq: self.master.seq, hash: self.master.hash })?;
+        self.record(Event::Published { seq: self.master.seq, hash: self.master.hash, object, global_loss })?;
         if self.master.seq.is_multiple_of(publish::SNAPSHOT_EVERY) { self.measure().await } else { Ok(()) }
     }
 
@@ -333,18 +401,20 @@ impl Validator {
             self.learner.loss(&batch)
         })?;
         tracing::info!(seq = self.master.seq, loss, "measured the master");
-        self.log.append(self.head, Event::Measured { seq: self.master.seq, hash: self.master.hash, loss })
+        self.record(Event::Measured { seq: self.master.seq, hash: self.master.hash, loss })
     }
 
-    fn checkpoint(&mut self, judged: Box<Judged>) -> Result<(), NodeError> {
-        tracing::info!(
-            block = %self.head, uid = %judged.uid, hotkey = judged.hotkey.short(), base = judged.base_seq,
-            local_loss = judged.local_loss, global_loss = judged.global_loss, master_loss = judged.master_loss,
-            accepted = matches!(judged.verdict, Verdict::Accept(_)), "judged"
-        );
-        self.log.append(self.head, Event::Judged(judged))?;
+    /// Saves what the turn changed: first the log, then the state that rests on it.
+    async fn checkpoint(&mut self) -> Result<(), NodeError> {
+        if self.log.is_long() {
+            let checkpoint = self.log.roll(self.head, self.log_checkpoint())?;
+            self.take_in(&checkpoint);
+        }
         self.show();
-        self.data.save(state::FILE, &self.state)
+        self.log.sync()?;
+        self.data.save(state::FILE, &self.state)?;
+        self.publisher.offer(self.head).await;
+        Ok(())
     }
 
     /// Stores the newest master whole, so that anybody can load what was reached.
@@ -354,6 +424,7 @@ impl Validator {
             self.lineage = publish::snapshot_now(&self.parts, self.head, &self.master, &self.lineage).await?.into();
         }
         self.data.save(state::FILE, &self.state)?;
+        self.publisher.finish(self.head).await;
         Ok(Summary {
             seq: self.master.seq,
             hash: self.master.hash,

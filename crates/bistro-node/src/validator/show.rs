@@ -11,7 +11,7 @@ use crate::weights::due_in;
 impl Validator {
     /// Shows where the loop is.
     pub(super) fn show(&self) {
-        let (metagraph, scores) = (&self.metagraph, &self.state.scores);
+        let (metagraph, scores) = (&self.metagraph, &self.state.ledger.scores);
         let shares: BTreeMap<_, _> = shares(scores, &self.rules.mechanism.scoring, metagraph).into_iter().collect();
         let me = self.parts.identity.hotkey();
         // The metagraph is some blocks old.

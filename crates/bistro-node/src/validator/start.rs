@@ -2,10 +2,11 @@
 
 use bistro_core::events::Event;
 use bistro_core::ids::Block;
+use bistro_core::logline::Place;
 use bistro_core::params::Params;
 use bistro_core::ports::Metagraph;
 use bistro_core::protocol::MasterManifest;
-use bistro_core::rules::Rules;
+use bistro_core::rules::{Mechanism, Rules};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 use tokio::sync::{mpsc, watch};
@@ -13,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Validator;
-use super::state::{self, State};
+use super::state::State;
 use crate::compute::Meter;
 use crate::files::DataDir;
 use crate::leader::{self, Leader};
-use crate::log::EventLog;
+use crate::log::published::Publisher;
+use crate::log::{self, EventLog};
 use crate::master::Master;
 use crate::parts::patiently;
 use crate::{Build, NodeError, Parts, publish, weights};
@@ -42,8 +44,8 @@ impl Validator {
         stop: CancellationToken,
     ) -> Result<Self, NodeError> {
         let data = DataDir::open(&parts.data_dir)?;
-        let log = EventLog::open(&data.join("events.jsonl"), parts.clock.clone())?.shown_on(parts.board.clone());
         let metagraph = register(&parts).await?;
+        let log = open_log(&data, &parts).await?;
         let rules = options.rules;
         let digest = rules.digest();
         let found = find_master(&parts, &metagraph).await?;
@@ -58,19 +60,18 @@ impl Validator {
             None => genesis(&parts, &rules, &metagraph, learner.params()?).await?,
         };
         let mut rng = ChaCha20Rng::from_seed(options.seed);
-        let state = restore(&data, &State::new(digest, &master, &mut rng), &rules, &lineage)?;
-        let version = options.version;
-        let started = Event::Started { version, rules: digest, master_seq: master.seq, master: master.hash };
-        log.append(metagraph.block, started)?;
+        let state = restore(&data, &log, &State::new(digest, &master, &mut rng), &rules.mechanism)?;
+        let publisher = Publisher::new(&parts, &log);
         let (offers, receiver) = watch::channel(None);
-        tokio::spawn(weights::submit(parts.clone(), receiver, log.clone(), stop.clone()));
+        let setting = tokio::spawn(weights::submit(parts.clone(), receiver, log.clone(), stop.clone()));
         let head = metagraph.block;
         let found = leader::find(&parts, &metagraph).await?;
-        let leads = super::leads(&metagraph, &parts.identity.hotkey(), found.as_ref());
+        let (slots, version) = (super::slots(&metagraph), options.version);
+        let leads = leader::leads(&metagraph, &parts.identity.hotkey(), found.as_ref());
         tracing::info!(seq = master.seq, hash = master.hash.hash16(), parameters = spec.numel(), "validating");
         let (sender, glances) = mpsc::channel(super::glances::WAITING);
         let looking = AbortOnDropHandle::new(tokio::spawn(super::glances::look_around(parts.clone(), sender)));
-        Ok(Self {
+        let mut validator = Self {
             glances,
             _looking_around: looking,
             meter: Meter::new(parts.clock.clone()),
@@ -83,18 +84,46 @@ impl Validator {
             rng,
             data,
             log,
+            publisher,
+            slots,
             state,
             master,
             lineage: lineage.into(),
             metagraph,
             offers,
+            _setting: AbortOnDropHandle::new(setting),
             stop,
             head,
             leads,
             skips: 0,
             upcoming: None,
-        })
+        };
+        validator.begin_log(version)?;
+        Ok(validator)
     }
+
+    /// The first records of this life: where it starts, and what it knows.
+    fn begin_log(&mut self, version: String) -> Result<(), NodeError> {
+        let (master_seq, master) = (self.master.seq, self.master.hash);
+        self.record(Event::Started { version, rules: self.digest, master_seq, master })?;
+        // A merge that was published just before a crash counts.
+        let own = self.lineage.hotkey == self.parts.identity.hotkey();
+        let last = self.lineage.chain.last().filter(|_| own && self.state.master_seq < master_seq).cloned();
+        if let Some(last) = last {
+            let (object, global_loss) = (Some(last.object), Some(last.global_loss));
+            self.record(Event::Published { seq: master_seq, hash: master, object, global_loss })?;
+        }
+        (self.state.master_seq, self.state.master) = (master_seq, master);
+        self.record(self.log_checkpoint())
+    }
+}
+
+/// The log; one that was lost goes on from what is published of it.
+async fn open_log(data: &DataDir, parts: &Parts) -> Result<EventLog, NodeError> {
+    let dir = data.join(log::FOLDER);
+    let begun = dir.is_dir() && !log::segments::list(&dir)?.is_empty();
+    let published = if begun { None } else { log::published::own_end(parts).await? };
+    EventLog::open(&dir, parts, published.unwrap_or(Place::BEGIN))
 }
 
 /// The master to go on from: the leader's, or the own one of an earlier run (a validator that lost its permit meanwhile
@@ -170,22 +199,20 @@ pub(crate) async fn wait_for_master(
     }
 }
 
-/// The state file, or `fresh` without one, brought up to the published master: a merge that was published just before a
-/// crash counts.
-fn restore(data: &DataDir, fresh: &State, rules: &Rules, lineage: &MasterManifest) -> Result<State, NodeError> {
-    let mut state = match data.load::<State>(state::FILE)? {
-        Some(state) if state.version == state::VERSION && state.rules == fresh.rules => state,
+/// The state file, or `fresh` without one, brought up to the log: what was written down before a crash and not saved counts.
+fn restore(data: &DataDir, log: &EventLog, fresh: &State, rules: &Mechanism) -> Result<State, NodeError> {
+    let mut state = match State::load(data)? {
+        Some(state) if state.rules == fresh.rules => state,
         Some(_) => {
             tracing::warn!("the state file belongs to other rules; scores start anew");
-            fresh.clone()
+            return Ok(State { log: log.next(), ..fresh.clone() });
         }
-        None => fresh.clone(),
+        None => return Ok(State { log: log.next(), ..fresh.clone() }),
     };
-    if state.master_seq < fresh.master_seq
-        && let Some(last) = lineage.chain.last()
-    {
-        state.acceptance.merged(&rules.mechanism.acceptance, last.global_loss);
+    // A state that came without a log (of the version before) has nothing to catch up on.
+    for record in log.since(state.log)? {
+        state.ledger.apply(rules, record.block, &record.event);
     }
-    (state.master_seq, state.master) = (fresh.master_seq, fresh.master);
+    state.log = log.next();
     Ok(state)
 }

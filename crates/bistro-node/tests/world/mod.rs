@@ -82,6 +82,11 @@ impl World {
         self.chain.hang();
     }
 
+    /// Moves stake: `hotkey` has `stake` from now on.
+    pub fn set_stake(&self, hotkey: &Hotkey, stake: u64) {
+        self.chain.set_stake(hotkey, stake);
+    }
+
     /// Gives `hotkey`'s uid to `to`.
     pub fn recycle(&self, hotkey: &Hotkey, to: Hotkey) {
         self.chain.recycle(hotkey, to);
