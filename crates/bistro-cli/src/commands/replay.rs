@@ -151,3 +151,55 @@ fn told(report: &Report) -> String {
     }
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use bistro_chain::Keypair;
+    use bistro_core::events::{Event, Record};
+    use bistro_core::ids::{Block, Hash, NetUid};
+    use bistro_core::logline::{self, Place};
+    use bistro_core::ports::Identity as _;
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: ReplayArgs,
+    }
+
+    /// Three records with real signatures.
+    fn log() -> Vec<u8> {
+        let key = Keypair::from_uri("//Bob").unwrap();
+        let (mut place, mut text) = (Place::BEGIN, Vec::new());
+        for n in 0..3 {
+            let event = Event::Measured { seq: n, hash: Hash([1; 32]), loss: 6.5 };
+            let (netuid, hotkey, Place { seq, prev }) = (NetUid(212), key.hotkey(), place);
+            let line =
+                logline::seal(&Record { netuid, hotkey, seq, prev, time: 9, block: Block(n), event }, |m| key.sign(m));
+            place = Place { seq: seq + 1, prev: Hash::of(&line) };
+            text.extend([&line[..], b"\n"].concat());
+        }
+        text
+    }
+
+    #[tokio::test]
+    async fn a_changed_log_is_an_error_that_names_the_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("log.jsonl");
+        let path = file.to_str().unwrap();
+        let args = Cli::try_parse_from(["replay", path, "--json"]).unwrap().args;
+        std::fs::write(&file, log()).unwrap();
+        run(&args, CancellationToken::new()).await.unwrap();
+        let changed = String::from_utf8(log()).unwrap().replacen("\"block\":1", "\"block\":7", 1);
+        std::fs::write(&file, changed).unwrap();
+        run(&args, CancellationToken::new()).await.unwrap_err();
+        let report = follow(&args).await.unwrap();
+        assert_eq!(report.records, 1);
+        assert!(told(&report).contains("record 1 is not signed by its hotkey"), "{}", told(&report));
+        run(&Cli::try_parse_from(["replay", "/nonexistent"]).unwrap().args, CancellationToken::new())
+            .await
+            .unwrap_err();
+    }
+}
