@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lines of bistro-core and bistro-delta that their own tests reach: prints them by file, and fails below 95 % of either crate.
+# Lines of bistro-core and bistro-delta that their tests and those of the loops reach: prints them by file, and fails below 95 % of either crate.
 # scripts/coverage.sh [LEAST PERCENT]. The compiler's own instrumentation; its llvm-tools are installed when they are not there.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -13,32 +13,38 @@ llvm() {
     printf '%s' "$dir"
 }
 
-# Runs the tests of crate $1 and reports on its sources; the share of lines goes to standard output.
-measure() {
-    local crate=$1 profiles=$TARGET/profiles-$1 binary objects=()
+# Runs the tests of core, delta, and of the loops, which exercise both; leaves the profile and the list of programs.
+run_tests() {
+    local profiles=$CARGO_TARGET_DIR/profiles binary crates=(-p bistro-core -p bistro-delta -p bistro-node)
     rm -rf "$profiles"
-    LLVM_PROFILE_FILE=$profiles/%p-%m.profraw cargo test --locked -p "$crate" --tests --lib >&2
-    while read -r binary; do objects+=(--object "$binary"); done < <(
-        cargo test --locked -p "$crate" --tests --lib --no-run --message-format=json 2>/dev/null |
+    LLVM_PROFILE_FILE=$profiles/%p-%m.profraw cargo test --locked "${crates[@]}" --tests --lib >&2
+    # The first one stands by itself, the others behind a flag.
+    while read -r binary; do PROGRAMS+=(${PROGRAMS[0]:+--object} "$binary"); done < <(
+        cargo test --locked "${crates[@]}" --tests --lib --no-run --message-format=json 2>/dev/null |
             sed -nE 's/.*"executable":"([^"]+)".*/\1/p'
     )
-    "$LLVM/llvm-profdata" merge --sparse "$profiles"/*.profraw --output "$profiles/all"
-    # Tests are no part of what they cover, and generics are counted where they stand.
-    "$LLVM/llvm-cov" report "${objects[@]}" --instr-profile "$profiles/all" --show-branch-summary=false \
-        --show-region-summary=false --ignore-filename-regex='(/tests/|/tests\.rs$|/examples/|\.cargo/|rustc/)' "$ROOT/crates/$crate/src" |
+    "$LLVM/llvm-profdata" merge --sparse "$profiles"/*.profraw --output "$PROFILE"
+}
+
+# The share of lines of crate $1 that were reached.
+share() {
+    "$LLVM/llvm-cov" report "${PROGRAMS[@]}" --instr-profile "$PROFILE" --show-branch-summary=false \
+        --show-region-summary=false --ignore-filename-regex='(/tests/|/tests\.rs$|/examples/)' "$ROOT/crates/$1/src" |
         tee /dev/stderr | awk '$1 == "TOTAL" { sub("%", "", $NF); print $NF }'
 }
 
 main() {
-    local least=${1:-95} crate share low=()
+    local least=${1:-95} crate reached low=()
     cd "$ROOT"
     LLVM=$(llvm)
-    TARGET=${BISTRO_COVERAGE_TARGET:-$CACHE/coverage}
-    export CARGO_TARGET_DIR=$TARGET RUSTFLAGS='-C instrument-coverage' PROPTEST_CASES=${PROPTEST_CASES:-64}
+    export CARGO_TARGET_DIR=${BISTRO_COVERAGE_TARGET:-$CACHE/coverage}
+    PROFILE=$CARGO_TARGET_DIR/all.profdata PROGRAMS=()
+    export RUSTFLAGS='-C instrument-coverage' PROPTEST_CASES=${PROPTEST_CASES:-64}
+    run_tests
     for crate in bistro-core bistro-delta; do
-        share=$(measure "$crate")
-        say "$crate: $share % of lines"
-        awk -v share="$share" -v least="$least" 'BEGIN { exit !(share + 0 >= least + 0) }' || low+=("$crate")
+        reached=$(share "$crate")
+        say "$crate: $reached % of lines"
+        awk -v share="$reached" -v least="$least" 'BEGIN { exit !(share + 0 >= least + 0) }' || low+=("$crate")
     done
     ((!${#low[@]})) || die "below $least %: ${low[*]}"
     say "both at $least % or more"
