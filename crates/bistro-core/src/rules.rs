@@ -60,7 +60,7 @@ pub struct DeltaRules {
 }
 
 /// What a miner does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MinerRules {
     /// Pages between two uploads. The original's is 1.
@@ -70,13 +70,16 @@ pub struct MinerRules {
 }
 
 /// What becomes of a miner's unmerged work at a new master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OnNewMaster {
     /// It is thrown away, and the optimizer starts anew: the original's.
     Reset,
     /// The model moves by what the master moved, less its own accepted part, and goes on.
-    Rebase,
+    Rebase {
+        /// Share of the unmerged work that stays where the master took others' deltas: they hold some of the same.
+        keep: f32,
+    },
 }
 
 /// The whole document.
@@ -154,6 +157,9 @@ impl Mechanism {
         within("deltas.max_cosine", self.deltas.max_cosine, 0.0, 1.0)?;
         within("deltas.copy_suspends", self.deltas.copy_suspends as f64, 0.0, 1e7)?;
         within("deltas.encodings", self.deltas.encodings.len() as f64, 1.0, 16.0)?;
+        if let OnNewMaster::Rebase { keep } = self.miner.on_new_master {
+            within("miner.on_new_master.keep", f64::from(keep), 0.0, 1.0)?;
+        }
         match &self.acceptance {
             AcceptanceRules::Readme { threshold_factor } => {
                 within("acceptance.threshold_factor", *threshold_factor, 0.0, 2.0)
@@ -276,7 +282,8 @@ mod tests {
     #[test]
     fn numbers_out_of_bounds_are_refused_by_name() {
         type Damage = fn(&mut Rules);
-        let damages: [(&str, Damage); 11] = [
+        let damages: [(&str, Damage); 12] = [
+            ("miner.on_new_master.keep", |r| r.mechanism.miner.on_new_master = OnNewMaster::Rebase { keep: 1.01 }),
             ("scoring.pay.loss.temperature", |r| {
                 r.mechanism.scoring.pay = PayRules::Loss { temperature: f64::NAN };
             }),

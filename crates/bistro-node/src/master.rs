@@ -28,15 +28,16 @@ impl Master {
     }
 }
 
-/// Where a miner's model goes when the master moves: `model + (new - old) - own`, with `own` the sum of what the master
-/// took from this very miner. What was not merged stays.
+/// Where a miner's model goes when the master moves: `new + keep · (model - old - own)`, with `own` the sum of what the
+/// master took from this very miner. Of what was not merged, the share `keep` stays.
 #[must_use]
-pub fn rebased(model: &Params, old: &Params, new: &Params, own: Option<&Params>) -> Params {
-    let moved = model.plus_scaled(&new.minus(old), 1.0);
-    match own {
+pub fn rebased(model: &Params, old: &Params, new: &Params, own: Option<&Params>, keep: f32) -> Params {
+    let moved = model.minus(old);
+    let unmerged = match own {
         Some(own) => moved.minus(own),
         None => moved,
-    }
+    };
+    new.plus_scaled(&unmerged, keep)
 }
 
 #[cfg(test)]
@@ -55,9 +56,9 @@ mod tests {
         let (old, model) = (params(&[0.0, 0.0]), params(&[4.0, 8.0]));
         let own = params(&[2.0, 4.0]);
         let new = params(&[18.0, 4.0]);
-        let rebased = rebased(&model, &old, &new, Some(&own));
-        assert_eq!(rebased, params(&[20.0, 8.0]));
-        assert_eq!(rebased.minus(&new), params(&[2.0, 4.0]));
+        assert_eq!(rebased(&model, &old, &new, Some(&own), 1.0), params(&[20.0, 8.0]));
+        assert_eq!(rebased(&model, &old, &new, Some(&own), 0.75), params(&[19.5, 7.0]));
+        assert_eq!(rebased(&model, &old, &new, None, 1.0), params(&[22.0, 12.0]));
     }
 
     #[test]

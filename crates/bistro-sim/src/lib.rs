@@ -13,6 +13,7 @@
 //! - [`chain`]: the simulated chain: neurons, commitments, weights, and what they earn.
 //! - [`faults`]: what goes wrong between a program and the world.
 //! - [`kinds`]: miners of each kind, honest and not, and a validator that is not.
+//! - [`scaling`]: how much faster a network trains than one trainer alone.
 //! - [`toy`]: a small language and a small model with real gradients.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -27,6 +28,7 @@ pub mod plot;
 pub mod promises;
 pub mod report;
 pub mod run;
+pub mod scaling;
 pub mod scenario;
 pub mod toy;
 

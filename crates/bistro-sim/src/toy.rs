@@ -101,9 +101,35 @@ impl Pages for ToyPages {
     }
 }
 
+/// How fast the model learns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Adam's step in the beginning.
+    pub first: f32,
+    /// Steps over which it falls as half a cosine to a tenth; 0: it stays.
+    pub cosine_steps: u32,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { first: 3e-3, cosine_steps: 0 }
+    }
+}
+
+impl Rate {
+    fn at(self, step: i32) -> f32 {
+        if self.cosine_steps == 0 {
+            return self.first;
+        }
+        let part = (step as f32 / self.cosine_steps as f32).min(1.0);
+        self.first * (0.1 + 0.45 * (1.0 + (std::f32::consts::PI * part).cos()))
+    }
+}
+
 /// The model and its optimizer.
 #[derive(Clone)]
 pub struct ToyLearner {
+    rate: Rate,
     weights: Vec<f32>,
     moments: [Vec<f32>; 2],
     steps: i32,
@@ -111,14 +137,19 @@ pub struct ToyLearner {
 
 impl Default for ToyLearner {
     fn default() -> Self {
-        let count = TENSORS.iter().map(|(_, shape)| shape[0] * shape[1]).sum();
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let weights = (0..count).map(|_| (rng.random::<f32>() - 0.5) * 0.6).collect();
-        Self { weights, moments: [vec![0.0; count], vec![0.0; count]], steps: 0 }
+        Self::new(Rate::default())
     }
 }
 
 impl ToyLearner {
+    /// The first weights, which are the same for everybody.
+    pub fn new(rate: Rate) -> Self {
+        let count = TENSORS.iter().map(|(_, shape)| shape[0] * shape[1]).sum();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let weights = (0..count).map(|_| (rng.random::<f32>() - 0.5) * 0.6).collect();
+        Self { rate, weights, moments: [vec![0.0; count], vec![0.0; count]], steps: 0 }
+    }
+
     /// Loss in nats a letter; adds the gradient to `gradient` if there is one.
     fn pass(&self, batch: &TokenBatch, mut gradient: Option<&mut [f32]>) -> f64 {
         let (embed, rest) = self.weights.split_at(LETTERS * EMBED);
@@ -207,7 +238,8 @@ impl Learner for ToyLearner {
         let loss = self.pass(batch, Some(&mut gradient));
         self.steps += 1;
         let [one, two] = &mut self.moments;
-        let rate = 3e-3 * (1.0 - 0.99_f32.powi(self.steps)).sqrt() / (1.0 - 0.9_f32.powi(self.steps));
+        let rate =
+            self.rate.at(self.steps) * (1.0 - 0.99_f32.powi(self.steps)).sqrt() / (1.0 - 0.9_f32.powi(self.steps));
         for (((w, g), one), two) in self.weights.iter_mut().zip(&gradient).zip(one).zip(two) {
             *one += 0.1 * (g - *one);
             *two += 0.01 * (g * g - *two);

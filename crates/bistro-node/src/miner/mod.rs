@@ -20,7 +20,7 @@ use std::time::Duration;
 use bistro_core::ids::{Block, Hash, Uid};
 use bistro_core::mechanism::selection;
 use bistro_core::pages::PageId;
-use bistro_core::params::{ModelSpec, Params};
+use bistro_core::params::ModelSpec;
 use bistro_core::ports::{Learner, Pages};
 use bistro_core::protocol::Encoding;
 use bistro_core::rules::{OnNewMaster, Rules};
@@ -50,12 +50,6 @@ const FRESH: Duration = Duration::from_secs(2);
 /// How long the last upload may take when the program is told to stop.
 const LAST_UPLOAD: Duration = Duration::from_mins(1);
 
-/// Shares of the unmerged work that are tried on a new master.
-const KEPT_SHARES: [f32; 4] = [1.0, 0.5, 0.25, 0.0];
-
-/// Sequences by which they are judged: about a second on one core for `nano`.
-const SAMPLE_ROWS: usize = 4;
-
 /// A miner at work.
 pub struct Miner {
     parts: Parts,
@@ -76,8 +70,8 @@ pub struct Miner {
     uploads: u64,
     /// The block at which the last epoch began.
     last_epoch: Block,
-    /// Pages drawn for the next epoch, and one to judge by.
-    drawn: Option<(Vec<PageId>, PageId)>,
+    /// Pages drawn for the next epoch.
+    drawn: Option<Vec<PageId>>,
     /// Whom everybody follows, as far as is known.
     leader: Option<Leader>,
     looking: Option<AbortOnDropHandle<Result<Option<News>, NodeError>>>,
@@ -110,7 +104,7 @@ pub async fn run(
     let mut m = Miner::start(parts, build, options, stop).await?;
     m.look(None);
     m.catch_up(None).await?;
-    let rebase = m.rules.mechanism.miner.on_new_master == OnNewMaster::Rebase;
+    let rebase = matches!(m.rules.mechanism.miner.on_new_master, OnNewMaster::Rebase { .. });
     while let Some(block) = m.next_epoch().await? {
         m.catch_up(Some(GRACE)).await?;
         let batch = m.local_pages(block).await?;
@@ -182,29 +176,33 @@ impl Miner {
         self.parts.board.miner(|miner| miner.followed(self.parts.identity.hotkey(), &leader.manifest));
         self.leader = Some(leader);
         match newer {
-            Some(newer) => self.follow(newer).await,
+            Some(newer) => self.follow(newer),
             None => Ok(()),
         }
     }
 
     /// Moves on to a newer master, with the unmerged work or without it, as the rules say.
-    async fn follow(&mut self, Newer { master, connected, own }: Newer) -> Result<(), NodeError> {
+    fn follow(&mut self, Newer { master, connected, own, others }: Newer) -> Result<(), NodeError> {
         let (from, to) = (self.base.seq, master.seq);
         let mut kept = None;
-        if connected && self.rules.mechanism.miner.on_new_master == OnNewMaster::Rebase {
-            let sample = self.sample().await?;
-            let Self { learner, base, meter, .. } = self;
-            let keep = meter.model(|| rebase(learner.as_mut(), &base.params, &master.params, own.as_ref(), &sample))?;
-            if own.is_some() {
-                (self.state.steps, self.state.tokens) = (0, 0);
+        match self.rules.mechanism.miner.on_new_master {
+            OnNewMaster::Rebase { keep } if connected => {
+                let keep = if others { keep } else { 1.0 };
+                let model = self.learner.params()?;
+                let moved = compute(|| rebased(&model, &self.base.params, &master.params, own.as_ref(), keep));
+                self.learner.load(&moved)?;
+                if own.is_some() {
+                    (self.state.steps, self.state.tokens) = (0, 0);
+                }
+                kept = Some(keep);
+                tracing::info!(from, to, own = own.is_some(), keep, "rebased on the new master");
             }
-            kept = Some(keep);
-            tracing::info!(from, to, own = own.is_some(), keep, "rebased on the new master");
-        } else {
-            self.learner.load(&master.params)?;
-            self.learner.reset_optimizer();
-            (self.state.steps, self.state.tokens) = (0, 0);
-            tracing::info!(from, to, "reset to the new master");
+            _ => {
+                self.learner.load(&master.params)?;
+                self.learner.reset_optimizer();
+                (self.state.steps, self.state.tokens) = (0, 0);
+                tracing::info!(from, to, "reset to the new master");
+            }
         }
         (self.base, self.base_saved) = (master, false);
         (self.state.base_seq, self.state.base) = (self.base.seq, self.base.hash);
@@ -212,26 +210,14 @@ impl Miner {
         Ok(())
     }
 
-    /// Some sequences of the pages that come next, to judge by.
-    async fn sample(&mut self) -> Result<TokenBatch, NodeError> {
-        let (_, page) = self.draw();
-        let page = self.gather(vec![page]).await?;
-        Ok(page.chunks(SAMPLE_ROWS).next().unwrap_or_default())
-    }
-
-    /// The next epoch's pages, drawn once from the window that validators will judge, and one more to judge by.
-    fn draw(&mut self) -> (Vec<PageId>, PageId) {
+    /// The next epoch's pages, drawn once from the window that validators will judge.
+    fn draw(&mut self) -> Vec<PageId> {
         let Self { rules, pages, state, uid, rng, .. } = self;
         // When the next epoch begins, the window will have moved on by about as much as it did in the last one.
         let ahead = state.head.since(self.last_epoch);
         let drawn = self.drawn.get_or_insert_with(|| {
             let window = rules.mechanism.window.trained(pages.index(), Block(state.head.0 + ahead), *uid);
-            let mut drawn = selection::sample(&window, rules.mechanism.miner.pages_per_epoch + 1, rng);
-            let page = drawn.pop().expect("a window has a page");
-            if drawn.is_empty() {
-                drawn.push(page.clone());
-            }
-            (drawn, page)
+            selection::sample(&window, rules.mechanism.miner.pages_per_epoch, rng)
         });
         drawn.clone()
     }
@@ -245,11 +231,10 @@ impl Miner {
 
     /// This epoch's pages; the next epoch's are fetched from now on.
     async fn local_pages(&mut self, block: Block) -> Result<TokenBatch, NodeError> {
-        let (now, _) = self.draw();
+        let now = self.draw();
         self.drawn = None;
-        let (mut next, sample) = self.draw();
+        let next = self.draw();
         self.last_epoch = block;
-        next.push(sample);
         let batch = self.gather(now).await?;
         self.pages.want(&next);
         Ok(batch)
@@ -346,28 +331,4 @@ impl Miner {
             page_wait_share: self.meter.share_of(self.pages.waited()),
         })
     }
-}
-
-/// Moves the model to the new master with as much of the unmerged work as helps there, judged as a validator would: by the
-/// loss on pages not trained on. What others merged may hold the same already, and added on top it would only overshoot, now
-/// and in every later delta. Returns the share that was kept.
-fn rebase(
-    learner: &mut dyn Learner,
-    old: &Params,
-    new: &Params,
-    own: Option<&Params>,
-    sample: &TokenBatch,
-) -> Result<f32, NodeError> {
-    let unmerged = rebased(&learner.params()?, old, new, own).minus(new);
-    let mut best = (f64::INFINITY, 0.0);
-    for share in KEPT_SHARES {
-        // Not `load_sum`: the learner would hold both while it trains.
-        learner.load(&new.plus_scaled(&unmerged, share))?;
-        let loss = learner.loss(sample)?;
-        if loss < best.0 {
-            best = (loss, share);
-        }
-    }
-    learner.load(&new.plus_scaled(&unmerged, best.1))?;
-    Ok(best.1)
 }

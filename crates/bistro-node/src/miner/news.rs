@@ -43,6 +43,8 @@ pub struct Newer {
     pub connected: bool,
     /// What it took from this miner since the own base.
     pub own: Option<Params>,
+    /// Whether it took anything from others since.
+    pub others: bool,
 }
 
 impl Ask {
@@ -92,7 +94,9 @@ impl Ask {
             Some(steps) => self.own_part(leader, steps).await?,
             None => None,
         };
-        Ok(Newer { master, connected: steps.is_some(), own })
+        let me = self.parts.identity.hotkey();
+        let others = steps.is_some_and(|steps| steps.iter().any(|step| step.hotkey != me));
+        Ok(Newer { master, connected: steps.is_some(), own, others })
     }
 
     /// What the master took from this very miner in `steps`.

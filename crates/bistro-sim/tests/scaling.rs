@@ -1,0 +1,41 @@
+//! More miners train faster: this is what the system is for.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use bistro_core::rules::{Mechanism, SHIPPED};
+use bistro_sim::scaling::Curve;
+use bistro_sim::scaling::toy::{self, ToyContestant};
+use bistro_sim::toy::Rate;
+
+/// Pages of the lone trainer: short, for time; longer runs gain more.
+const PAGES: u32 = 120;
+
+fn contestant(rate: f32) -> ToyContestant {
+    ToyContestant { rate: Rate { first: rate, cosine_steps: 0 } }
+}
+
+/// One trainer alone, and a network under the shipped rules of that name, at the same learning rate.
+fn race(rules: &str, miners: usize, seed: u64) -> (Curve, Curve) {
+    let text = SHIPPED.iter().find(|(name, _)| *name == rules).unwrap().1;
+    let race = toy::race(Mechanism::from_toml(text).unwrap(), PAGES, seed).unwrap();
+    let build = contestant(6e-3);
+    (race.alone(&build).unwrap(), race.network(&build, miners).unwrap())
+}
+
+/// The time after which the network has the lone trainer's last loss, as a share of the lone trainer's time.
+fn time(rules: &str, miners: usize, seed: u64) -> f64 {
+    let (alone, network) = race(rules, miners, seed);
+    network.reaches(alone.end()).map_or(f64::INFINITY, |pages| pages / f64::from(PAGES))
+}
+
+#[test]
+fn six_miners_reach_a_lone_trainers_loss_well_before_it() {
+    for seed in [1, 2] {
+        let time = time("recommended", 6, seed);
+        assert!(time < 0.6, "seed {seed}: after {time:.2} of its time");
+    }
+}
+
+#[test]
+fn a_race_is_the_same_each_time() {
+    assert_eq!(race("recommended", 2, 3), race("recommended", 2, 3));
+}
