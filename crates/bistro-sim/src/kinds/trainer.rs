@@ -9,8 +9,7 @@ use bistro_core::pages::PageId;
 use bistro_core::params::{Params, Tensor};
 use bistro_core::ports::{Learner as _, Pages};
 use bistro_core::protocol::Encoding;
-use bistro_core::rules::Rules;
-use bistro_core::tokens::TokenBatch;
+use bistro_core::rules::{OnNewMaster, Rules};
 use bistro_node::leader::{self, Leader};
 use bistro_node::master::{Master, rebased};
 use bistro_node::miner::upload::{Parcel, Statement};
@@ -20,9 +19,6 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Kind, Mining, next_block};
 use crate::toy::{ToyBuild, ToyLearner};
-
-/// Shares of the unmerged work that are tried on a new master, as the miner's program does.
-const KEPT_SHARES: [f32; 4] = [1.0, 0.5, 0.25, 0.0];
 
 /// A trainer behind one hotkey or several.
 pub(super) struct Trainer {
@@ -69,7 +65,7 @@ impl Trainer {
         let uids: Vec<Uid> =
             self.group.iter().filter_map(|p| Some(metagraph.neuron(&p.identity.hotkey())?.uid)).collect();
         let Some(uid) = uids.first().copied() else { return Ok(()) };
-        self.follow(&leader, &rules, &pages, uid, metagraph.block).await?;
+        self.follow(&leader, &rules).await?;
         for page in self.draw(&rules, &pages, uid, metagraph.block, rules.mechanism.miner.pages_per_epoch) {
             for piece in pages.page(&page).await?.chunks(4) {
                 self.learner.train_step(&piece)?;
@@ -88,15 +84,8 @@ impl Trainer {
         selection::sample(&window, count, &mut self.rng)
     }
 
-    /// Moves on to the newest master with as much of the unmerged work as helps there.
-    async fn follow(
-        &mut self,
-        leader: &Leader,
-        rules: &Rules,
-        pages: &Arc<dyn Pages>,
-        uid: Uid,
-        block: Block,
-    ) -> Result<(), NodeError> {
+    /// Moves on to the newest master as the miner's program does, for all hotkeys as one.
+    async fn follow(&mut self, leader: &Leader, rules: &Rules) -> Result<(), NodeError> {
         let spec = self.learner.spec();
         let master = leader.master(&self.group[0], &spec, self.base.as_ref()).await?;
         let steps = self.base.as_ref().and_then(|base| leader.manifest.steps_after(base.seq));
@@ -110,27 +99,14 @@ impl Trainer {
         for step in steps.iter().filter(|step| hotkeys.contains(&step.hotkey)) {
             own = own.plus_scaled(&leader.accepted(&self.group[0], &spec, step).await?, step.scale);
         }
-        let unmerged = rebased(&self.learner.params()?, &base.params, &master.params, Some(&own)).minus(&master.params);
-        if !steps.is_empty() {
-            let page = self.draw(rules, pages, uid, block, 1);
-            let sample = pages.page(&page[0]).await?;
-            let keep = self.best_share(&master.params, &unmerged, &sample)?;
-            self.learner.load(&master.params.plus_scaled(&unmerged, keep))?;
-        }
+        let keep = match rules.mechanism.miner.on_new_master {
+            OnNewMaster::Rebase { keep } if steps.iter().any(|step| !hotkeys.contains(&step.hotkey)) => keep,
+            _ => 1.0,
+        };
+        let moved = rebased(&self.learner.params()?, &base.params, &master.params, Some(&own), keep);
+        self.learner.load(&moved)?;
         self.base = Some(master);
         Ok(())
-    }
-
-    fn best_share(&mut self, master: &Params, unmerged: &Params, sample: &TokenBatch) -> Result<f32, NodeError> {
-        let mut best = (f64::INFINITY, 0.0);
-        for share in KEPT_SHARES {
-            self.learner.load(&master.plus_scaled(unmerged, share))?;
-            let loss = self.learner.loss(sample)?;
-            if loss < best.0 {
-                best = (loss, share);
-            }
-        }
-        Ok(best.1)
     }
 
     /// Each hotkey's part of the unmerged work.
