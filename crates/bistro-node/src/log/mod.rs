@@ -112,7 +112,7 @@ impl EventLog {
         let line = logline::seal(&record, |message| self.identity.sign(message));
         let place = Place { seq: seq + 1, prev: Hash::of(&line) };
         tail.append(line, place)?;
-        self.board.record(&record);
+        self.board.record(record.time, record.block, &record.event);
         Ok(record)
     }
 

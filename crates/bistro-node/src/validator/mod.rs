@@ -18,7 +18,7 @@ pub mod turn;
 use std::sync::Arc;
 
 use bistro_core::events::{Checkpoint, Event, Judged, Record};
-use bistro_core::ids::{Block, Hash};
+use bistro_core::ids::{Block, Hash, Hotkey};
 use bistro_core::ledger::Slots;
 use bistro_core::mechanism::{Verdict, selection};
 use bistro_core::pages::schedule;

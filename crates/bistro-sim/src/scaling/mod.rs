@@ -195,6 +195,8 @@ impl<'a> Network<'a> {
             public: Arc::new(self.buckets.clone()),
             clock: Arc::new(VirtualClock),
             data_dir: self.dir.join(bucket),
+            board: bistro_node::status::Board::default(),
+            pulse: bistro_node::pulse::Pulse::new(Arc::new(VirtualClock)),
         }
     }
 
