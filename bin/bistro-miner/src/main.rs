@@ -44,7 +44,7 @@ enum Command {
     Bucket(commands::bucket::BucketArgs),
     /// Prints the pages of a miner at a block.
     Pages(commands::pages::PagesArgs),
-    /// Says how the running miner is.
+    /// Says how the running miner is, and what validators say of its hotkey.
     Status(commands::status::StatusArgs),
 }
 
@@ -77,6 +77,7 @@ async fn mine(flags: &MinerFlags, settings: &Settings, stop: CancellationToken) 
     let MinerFlags { common, miner: args } = flags;
     let parts = Box::pin(connect::connect(&Subject::miner(flags, settings), &stop)).await?;
     watch::start(common, &parts, &stop).await?;
+    watch::ask_validators(parts.clone(), stop.clone());
     let training = args.training.options(common.threads);
     let workshop = Workshop {
         dataset: common.dataset.clone(),

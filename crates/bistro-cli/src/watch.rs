@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::Result;
-use bistro_node::Parts;
+use bistro_node::{Parts, judgements};
 use bistro_watch::complaints::Complaints;
 use bistro_watch::server::{WebOptions, WebServer};
 use bistro_watch::socket::StatusSocket;
@@ -58,7 +59,12 @@ impl FromStr for HttpAddress {
 /// The web server's address.
 pub async fn start(common: &Common, parts: &Parts, stop: &CancellationToken) -> Result<()> {
     let args = &common.watch;
-    let source = Source::new(parts.board.clone(), complaints().clone(), parts.data_dir.clone());
+    let patience = match common.stall_after {
+        0 => Duration::MAX,
+        seconds => Duration::from_secs(seconds),
+    };
+    let source = Source::new(parts.board.clone(), complaints().clone(), parts.data_dir.clone())
+        .with_pulse(parts.pulse.clone(), patience);
     if let Some(HttpAddress(address)) = args.http {
         let options = WebOptions { address, public: args.public, names: args.hosts.clone() };
         let server = WebServer::bind(options).await?;
@@ -77,6 +83,34 @@ pub async fn start(common: &Common, parts: &Parts, stop: &CancellationToken) -> 
         tokio::spawn(heartbeat::tell(source, stop.clone()));
     }
     Ok(())
+}
+
+/// Validators are asked so long after the loop began, when it has something in its bucket.
+const ASK_FIRST: Duration = Duration::from_mins(1);
+
+/// Time between two looks at what validators say.
+const ASK_EVERY: Duration = Duration::from_mins(5);
+
+/// Begins to show on a miner's board what validators say of it, until `stop`.
+pub fn ask_validators(parts: Parts, stop: CancellationToken) {
+    tokio::spawn(asking(parts, stop));
+}
+
+async fn asking(parts: Parts, stop: CancellationToken) {
+    // Not the loop's own doing, and not its pulse.
+    let parts = Parts { pulse: parts.pulse.unwatched(), ..parts };
+    let miner = parts.identity.hotkey();
+    let work = async {
+        loop {
+            parts.clock.sleep(ASK_FIRST).await;
+            match judgements::of(&parts, &miner).await {
+                Ok(said) => parts.board.miner(|miner| miner.judgements = said),
+                Err(error) => tracing::debug!(%error, "validators could not be asked what they say of this miner"),
+            }
+            parts.clock.sleep(ASK_EVERY.saturating_sub(ASK_FIRST)).await;
+        }
+    };
+    tokio::select! { () = work => {} () = stop.cancelled() => {} }
 }
 
 fn socket(folder: &std::path::Path) -> Result<StatusSocket, WatchError> {

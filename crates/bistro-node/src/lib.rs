@@ -16,6 +16,7 @@
 //! - [`files`]: the data folder: one process at a time, files replaced whole.
 //! - [`log`]: the validator's log: signed lines chained by hash, on the disk and in the bucket.
 //! - [`replay`]: anybody's log, followed once more: whether verdicts, scores and weights follow.
+//! - [`judgements`]: what validators say of a miner, by their published logs.
 //! - [`status`]: what the program is doing, for everything that shows it.
 //! - [`compute`]: long computations off the async threads, and how much of the time they take.
 //! - [`error`]: what ends a loop.
@@ -27,6 +28,7 @@ pub mod error;
 pub mod fetch;
 pub mod files;
 pub mod gather;
+pub mod judgements;
 pub mod leader;
 pub mod log;
 pub mod master;

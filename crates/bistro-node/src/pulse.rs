@@ -56,6 +56,11 @@ impl Pulse {
         *self.lock()
     }
 
+    /// For how long the loop has not beaten.
+    pub fn silent(&self) -> Duration {
+        self.clock.elapsed().saturating_sub(self.last().at)
+    }
+
     /// What the loop stands at and for how long, if it has not beaten for `patience` nor for as long as it said it may take.
     pub fn stalled(&self, patience: Duration) -> Option<(&'static str, Duration)> {
         let beat = self.last();

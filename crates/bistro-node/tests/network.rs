@@ -12,7 +12,7 @@ use bistro_core::params::{Params, Tensor};
 use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
 use bistro_core::rules::Rules;
 use bistro_core::skip::Reason;
-use bistro_node::{NodeError, Parts, audit, leader, log, miner, validator};
+use bistro_node::{NodeError, Parts, audit, judgements, leader, log, miner, validator};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinHandle;
@@ -149,6 +149,14 @@ async fn the_board_shows_what_happened() {
     );
     assert!((validator.miners.iter().map(|row| row.share).sum::<f64>() - 1.0).abs() < 1e-9);
     assert!(validator.miners.iter().all(|row| row.local_average.is_some() && row.global_average.is_some()));
+
+    // A miner reads the same in the published log.
+    let said = judgements::of(&parts[1], &key(2)).await.unwrap();
+    assert_eq!((said.len(), said[0].validator, &said[0].trouble), (1, Some(key(1)), &None));
+    let own: Vec<_> = judged.iter().filter(|(hotkey, _)| *hotkey == key(2)).collect();
+    assert_eq!(said[0].judged, own.len() as u64);
+    assert_eq!(said[0].accepted, own.iter().filter(|(_, accepted)| *accepted).count() as u64);
+    assert!(said[0].last.is_some() && said[0].rank.is_some() && said[0].weight.is_some());
 
     for (miner, parts) in miners.into_iter().zip(&parts[1..]) {
         let summary = miner.await.unwrap().unwrap();

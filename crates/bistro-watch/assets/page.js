@@ -160,7 +160,19 @@ function minerParts(view) {
     ['global loss', 'n', s => loss(s.global_loss)],
     ['delta', 'mono', s => hash(s.object)],
   ], m.merged.slice(-12).reverse(), 'No master has taken a delta of this miner yet.');
+  const said = table([
+    ['validator', 'mono', j => `${j.uid == null ? '' : `${j.uid} `}${short(j.validator)}`],
+    ['weight', 'n', j => j.weight == null ? '–' : weight(j.weight)],
+    ['place', 'n', j => j.rank ? `${j.rank[0]} of ${j.rank[1]}` : '–'],
+    ['local', 'n', j => loss(j.local)],
+    ['global', 'n', j => loss(j.global)],
+    ['accepted', 'n', j => `${j.accepted} of ${j.judged}`],
+    ['last delta', 'span', j => j.trouble ? el('span', 'why warn', j.trouble) : fate(j.last, now)],
+    ['passed over', 'span', j => Object.keys(j.skips).length ? skips(j.skips) : el('span', 'soft', '–')],
+    ['blocks', 'n soft', j => `${j.from}–${j.to}`],
+  ], m.judgements, 'No validator’s published log has been read yet.');
   return { tiles, title: 'Training loss', panels: [
+    panel('What validators say', 'by their published logs', said, true),
     panel('Uploads', 'the newest', uploads),
     panel('Merged', `by ${short(m.leader)}`, merges),
   ] };

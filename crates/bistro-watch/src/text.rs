@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bistro_node::status::validator::{Fate, LastDelta, MinerRow};
-use bistro_node::status::{MinerStatus, ValidatorStatus};
+use bistro_node::status::{Judgement, MinerStatus, ValidatorStatus};
 
 use crate::view::View;
 
@@ -120,6 +120,44 @@ fn miner_lines(text: &mut String, view: &View, m: &MinerStatus) {
     line(text, "uploads", format!("{}{}", m.uploads, upload.unwrap_or_default()));
     let merge = m.merged.last().map(|merge| format!(", the last into master {} with scale {}", merge.seq, merge.scale));
     line(text, "merged", format!("{}{}", m.merges, merge.unwrap_or_default()));
+}
+
+/// What validators say of a miner, in their published logs.
+pub fn judgements(view_now: u64, judgements: &[Judgement]) -> String {
+    let mut text = String::new();
+    for said in judgements {
+        let who = said.validator.map(|hotkey| hotkey.short()).unwrap_or_default();
+        let uid = said.uid.map(|uid| format!("uid {uid} ")).unwrap_or_default();
+        let _ = writeln!(text, "\nvalidator {uid}{who}…");
+        if let Some(why) = &said.trouble {
+            line(&mut text, "says", format!("nothing: {why}"));
+            continue;
+        }
+        let blocks = format!("in its log of blocks {} to {}", said.from, said.to);
+        line(&mut text, "judged", format!("{} deltas, {} accepted, {blocks}", said.judged, said.accepted));
+        if let Some(last) = &said.last {
+            let ago = span(view_now.saturating_sub(last.time) as f64 / 1e3);
+            let why = match &last.fate {
+                Fate::Accepted(scale) => format!("accepted × {scale}"),
+                Fate::Rejected => "judged and refused: it did not improve the global loss".to_owned(),
+                Fate::Skipped(skip) => format!("passed over: {skip}"),
+            };
+            line(&mut text, "last", format!("{ago} ago, {why}"));
+        } else {
+            line(&mut text, "last", "never met: it has not drawn this hotkey, or finds nothing of it");
+        }
+        if let Some((place, of)) = said.rank {
+            let (local, global) = (loss(said.local), loss(said.global));
+            line(&mut text, "losses", format!("local {local}, global {global}, place {place} of {of}"));
+        }
+        if !said.skips.is_empty() {
+            let skips: Vec<_> = said.skips.iter().map(|(reason, n)| format!("{} {n}", reason.name())).collect();
+            line(&mut text, "skips", skips.join(", "));
+        }
+        let weight = said.weight.map_or_else(|| "none set in these blocks".to_owned(), percent);
+        line(&mut text, "weight", weight);
+    }
+    text
 }
 
 fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {

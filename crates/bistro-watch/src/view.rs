@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bistro_node::Pulse;
 use bistro_node::status::{Board, Status};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,7 @@ pub struct PulseView {
 #[derive(Clone)]
 pub struct Source {
     board: Board,
+    pulse: Option<(Pulse, Duration)>,
     complaints: Complaints,
     data_dir: Arc<PathBuf>,
 }
@@ -46,7 +49,13 @@ pub struct Source {
 impl Source {
     /// Views of this board and these complaints.
     pub fn new(board: Board, complaints: Complaints, data_dir: PathBuf) -> Self {
-        Self { board, complaints, data_dir: data_dir.into() }
+        Self { board, pulse: None, complaints, data_dir: data_dir.into() }
+    }
+
+    /// And of this pulse, with the patience of whoever ends a program that stands still.
+    #[must_use]
+    pub fn with_pulse(self, pulse: Pulse, patience: Duration) -> Self {
+        Self { pulse: Some((pulse, patience)), ..self }
     }
 
     /// The view now.
@@ -55,9 +64,19 @@ impl Source {
         View {
             now,
             status: self.board.status(),
-            pulse: None,
+            pulse: self.pulse.as_ref().map(|(pulse, patience)| PulseView::of(pulse, *patience)),
             complaints: self.complaints.summary(now),
             machine: Machine::look(&self.data_dir),
+        }
+    }
+}
+
+impl PulseView {
+    fn of(pulse: &Pulse, patience: Duration) -> Self {
+        Self {
+            doing: pulse.last().doing.to_owned(),
+            silent_ms: u64::try_from(pulse.silent().as_millis()).unwrap_or(u64::MAX),
+            stalled: pulse.stalled(patience).is_some(),
         }
     }
 }

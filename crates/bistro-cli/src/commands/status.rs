@@ -2,16 +2,23 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
+use bistro_core::ids::Hotkey;
 use bistro_core::ports::Identity as _;
 use bistro_flags::{SubtensorArgs, WalletArgs};
-use bistro_watch::{WatchError, socket, text};
+use bistro_node::status::Judgement;
+use bistro_watch::{View, WatchError, socket, text};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::connect::default_data_dir;
+use crate::connect::{default_data_dir, now};
 use crate::exit::{self, Ended};
+use crate::observer;
+
+/// The whole of asking validators.
+const ASKING: Duration = Duration::from_mins(1);
 
 /// Flags of `status`.
 #[derive(Args, Clone, Debug)]
@@ -30,38 +37,67 @@ pub struct StatusArgs {
     json: bool,
 }
 
-/// Asks the program that runs with the data folder, and prints what it says.
+/// Asks the program that runs with the data folder, and prints what it says; of a miner also what validators say in their
+/// published logs, whether it runs or not.
 ///
 /// # Errors
 /// The wallet; with status 3, that no program runs or that it stands still.
 pub async fn run(args: &StatusArgs, role: &str, stop: CancellationToken) -> Result<()> {
+    tokio::select! {
+        outcome = tell(args, role) => outcome,
+        () = stop.cancelled() => bail!("stopped"),
+    }
+}
+
+async fn tell(args: &StatusArgs, role: &str) -> Result<()> {
+    let wallet = || Ok::<_, anyhow::Error>(args.wallet.open()?.hotkey().hotkey());
     let folder = match &args.data_dir {
         Some(folder) => folder.clone(),
-        None => default_data_dir(role, args.subtensor.subnet(), &args.wallet.open()?.hotkey().hotkey().short())?,
+        None => default_data_dir(role, args.subtensor.subnet(), &wallet()?.short())?,
     };
-    let asked = tokio::select! {
-        asked = socket::ask(&folder) => asked,
-        () = stop.cancelled() => bail!("stopped"),
+    let asked = socket::ask(&folder).await;
+    let about = asked.as_ref().ok().and_then(|view| view.status.about.hotkey);
+    let judgements = match (role, about.map_or_else(wallet, Ok)) {
+        ("miner", Ok(hotkey)) => judgements(args, &hotkey).await,
+        _ => Vec::new(),
     };
-    let view = match asked {
-        Ok(view) => view,
-        Err(error @ WatchError::NotRunning(_)) => {
-            let message = format!("{error}; {}", left_behind(&folder, role));
-            return Err(Ended { status: exit::UNHEALTHY, message }.into());
-        }
+    print(args.json, asked.as_ref().ok(), &judgements)?;
+    let message = match asked {
+        Ok(view) => view.stalled(),
+        Err(error @ WatchError::NotRunning(_)) => Some(format!("{error}; {}", left_behind(&folder, role))),
         Err(error) => return Err(error.into()),
     };
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &view)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{}", text::status(&view))?;
-    }
-    match view.stalled() {
+    match message {
         Some(message) => Err(Ended { status: exit::UNHEALTHY, message }.into()),
         None => Ok(()),
     }
+}
+
+/// What validators say; if the chain cannot be read, only that.
+async fn judgements(args: &StatusArgs, hotkey: &Hotkey) -> Vec<Judgement> {
+    let asked = async {
+        let network = args.subtensor.network_or("finney")?;
+        let parts = observer::connect(&network, args.subtensor.subnet()).await?;
+        Ok::<_, anyhow::Error>(bistro_node::judgements::of(&parts, hotkey).await?)
+    };
+    match tokio::time::timeout(ASKING, asked).await {
+        Ok(Ok(said)) => said,
+        Ok(Err(error)) => vec![Judgement::trouble(&format!("{error:#}"))],
+        Err(_) => vec![Judgement::trouble(&format!("no answer within {} s", ASKING.as_secs()))],
+    }
+}
+
+fn print(json: bool, view: Option<&View>, judgements: &[Judgement]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        let all = serde_json::json!({ "running": view.is_some(), "program": view, "judgements": judgements });
+        serde_json::to_writer_pretty(&mut out, &all)?;
+        writeln!(out)?;
+    } else {
+        let own = view.map(text::status).unwrap_or_default();
+        write!(out, "{own}{}", text::judgements(now(), judgements))?;
+    }
+    Ok(())
 }
 
 /// What an earlier run left in the folder, in words.

@@ -6,7 +6,7 @@ use bistro_core::ids::{Block, Hash, Hotkey};
 use bistro_core::protocol::{Accepted, MAX_CHAIN, MasterManifest};
 use serde::{Deserialize, Serialize};
 
-use super::{Series, finite, keep_last};
+use super::{Judgement, Series, finite, keep_last};
 
 /// Uploads that are shown.
 const MAX_UPLOADS: usize = 32;
@@ -45,6 +45,8 @@ pub struct MinerStatus {
     pub merges: u64,
     /// The newest of them, oldest first.
     pub merged: Vec<Merge>,
+    /// What validators say in their published logs, most stake first.
+    pub judgements: Vec<Judgement>,
 }
 
 /// The loss of one epoch.

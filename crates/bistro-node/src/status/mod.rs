@@ -5,8 +5,10 @@
 //! - this file: the board, and what both programs have in common.
 //! - [`validator`]: masters, verdicts, miners, weights.
 //! - [`miner`]: losses, uploads, what was merged.
+//! - [`judgement`]: what a validator says of one miner.
 //! - [`series`]: numbers over time, thinned out as they grow.
 
+pub mod judgement;
 pub mod miner;
 pub mod series;
 pub mod validator;
@@ -17,6 +19,7 @@ use bistro_core::events::Event;
 use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
 use serde::{Deserialize, Serialize};
 
+pub use judgement::Judgement;
 pub use miner::MinerStatus;
 pub use series::Series;
 pub use validator::ValidatorStatus;
