@@ -102,7 +102,8 @@ fn of_spans(page: &Page) -> Vec<Vec<String>> {
 fn every_command_of_the_pages_is_understood_by_its_program() {
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
-    for page in pages::all().iter().filter(|page| page.name != "CHANGELOG.md") {
+    // docs/cli.md is made from the parsers themselves, and its usage lines are no commands.
+    for page in pages::all().iter().filter(|page| !["CHANGELOG.md", "docs/cli.md"].contains(&page.name.as_str())) {
         for words in [of_blocks(page), of_spans(page)].concat() {
             for line in expanded(&words) {
                 if seen.insert(line.clone())
