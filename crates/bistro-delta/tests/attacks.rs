@@ -28,7 +28,7 @@ fn promised() -> BTreeMap<String, String> {
 /// What becomes of a delta, on a master of the same model.
 fn judge_delta(name: &str, object: &[u8]) -> Result<(), Reason> {
     let delta = decode_delta(object, &small().spec(), &meta(encoding_of(name))).map_err(|skip| skip.reason)?;
-    check_norm(&delta, &small(), 8.0).map_err(|skip| skip.reason)
+    check_norm(delta.norm(), small().norm(), 8.0).map_err(|skip| skip.reason)
 }
 
 fn judge_manifest(json: &[u8]) -> Result<(), Reason> {

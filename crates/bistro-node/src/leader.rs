@@ -202,7 +202,7 @@ impl Leader {
         let _shown = parts.wait("downloading the master", Some(size));
         let bytes = self.object(parts, &self.folder().snapshot(seq, &hash), large(size)).await?;
         let params = bistro_delta::read_master(&bytes, spec, &hash).map_err(|e| self.broken(seq, e.to_string()))?;
-        Ok(Master { seq, hash, params })
+        Ok(Master::known(seq, hash, params))
     }
 }
 

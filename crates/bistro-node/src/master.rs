@@ -1,5 +1,7 @@
 //! A master, and the way from one to the next.
 
+use std::sync::OnceLock;
+
 use bistro_core::ids::Hash;
 use bistro_core::params::Params;
 
@@ -12,12 +14,23 @@ pub struct Master {
     pub hash: Hash,
     /// The weights; cloning them copies nothing.
     pub params: Params,
+    norm: OnceLock<f64>,
 }
 
 impl Master {
     /// Master number `seq` with these weights.
     pub fn new(seq: u64, params: Params) -> Self {
-        Self { seq, hash: params.hash(), params }
+        Self::known(seq, params.hash(), params)
+    }
+
+    /// The same with weights whose hash was taken already.
+    pub fn known(seq: u64, hash: Hash, params: Params) -> Self {
+        Self { seq, hash, params, norm: OnceLock::new() }
+    }
+
+    /// The weights' Euclidean norm, taken once.
+    pub fn norm(&self) -> f64 {
+        *self.norm.get_or_init(|| self.params.norm())
     }
 
     /// The master after this one: `weights + scale · delta`. This one stays as it is, so a refused delta leaves no trace

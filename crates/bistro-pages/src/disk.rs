@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bistro_core::ids::Hash;
@@ -23,18 +23,33 @@ const ABANDONED: Duration = Duration::from_mins(10);
 const PAGE: &str = "page";
 const UNDER_WAY: &str = "tmp";
 
+/// What became of a page that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is on the disk.
+    Yes,
+    /// It alone is larger than all the room of the cache.
+    TooLarge,
+    /// The disk or the user's share of it is full.
+    DiskFull,
+    /// Another trouble with the folder.
+    CacheFailed,
+}
+
 /// A bounded folder of pages.
 pub struct DiskCache {
     folder: PathBuf,
     max_bytes: u64,
     written: AtomicU64,
+    /// Whether the last page could not be kept.
+    in_trouble: AtomicBool,
 }
 
 impl DiskCache {
     /// Makes the folder. `max_bytes` bounds all pages in it, whoever wrote them.
     pub fn open(folder: &Path, max_bytes: u64) -> std::io::Result<Self> {
         fs_err::create_dir_all(folder)?;
-        Ok(Self { folder: folder.into(), max_bytes, written: AtomicU64::new(0) })
+        Ok(Self { folder: folder.into(), max_bytes, written: AtomicU64::new(0), in_trouble: AtomicBool::new(false) })
     }
 
     /// The page of `key`. One that is damaged is removed. Blocks.
@@ -54,21 +69,26 @@ impl DiskCache {
         Some(batch)
     }
 
-    /// Keeps a page. Trouble with the disk is no reason to stop: the page is in memory. Blocks.
-    pub fn put(&self, key: Hash, batch: &TokenBatch) {
+    /// Keeps a page, or says why not. Trouble with the disk is no reason to stop: the page is in memory. Blocks.
+    pub fn put(&self, key: Hash, batch: &TokenBatch) -> Kept {
         let bytes = encode(key, batch);
         let size = bytes.len() as u64;
         if size > self.max_bytes {
-            return;
+            return Kept::TooLarge;
         }
         self.make_room(size);
-        if let Err(error) = self.write(key, &bytes) {
-            let name = if error.kind() == ErrorKind::StorageFull { "DiskFull" } else { "CacheFailed" };
-            tracing::warn!(
-                "a page could not be kept in {} ({name}): {error}; training goes on without",
-                self.folder.display()
-            );
+        let Err(error) = self.write(key, &bytes) else {
+            self.in_trouble.store(false, Ordering::Relaxed);
+            return Kept::Yes;
+        };
+        let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        let kept = if full { Kept::DiskFull } else { Kept::CacheFailed };
+        // Every page would tell the same.
+        if !self.in_trouble.swap(true, Ordering::Relaxed) {
+            let folder = self.folder.display();
+            tracing::warn!("a page could not be kept in {folder} ({kept:?}): {error}; it goes on without");
         }
+        kept
     }
 
     /// Bytes of all pages. Blocks.

@@ -11,7 +11,7 @@ use bistro_core::ids::Hash;
 use bistro_core::pages::PageId;
 use bistro_core::ports::Pages as _;
 use bistro_core::tokens::{PAD, Packing, TokenBatch};
-use bistro_pages::disk::DiskCache;
+use bistro_pages::disk::{DiskCache, Kept};
 use bistro_pages::survey::{self, SurveyOptions};
 use bistro_pages::{CorpusOptions, PageOptions, Recipe, SourceOptions, Tokenizer, open};
 use server::{DATASET, Server, write_parquet};
@@ -94,7 +94,7 @@ fn the_folder_keeps_its_bound_and_the_pages_last_used() {
     file.set_modified(SystemTime::now() - Duration::from_hours(1)).unwrap();
     caches[0].put(key(30), &batch(30));
     assert!(!old.exists() && new.exists());
-    DiskCache::open(dir.path(), 10).unwrap().put(key(31), &batch(31));
+    assert_eq!(DiskCache::open(dir.path(), 10).unwrap().put(key(31), &batch(31)), Kept::TooLarge);
     assert!(caches[0].get(key(31)).is_none(), "one page that is larger than all the room");
 }
 
@@ -105,9 +105,48 @@ fn trouble_with_the_disk_stops_nothing() {
     let cache = DiskCache::open(&folder, 1 << 20).unwrap();
     std::fs::remove_dir(&folder).unwrap();
     std::fs::write(&folder, "a file stands there now").unwrap();
-    cache.put(key(1), &batch(1));
+    assert_eq!(cache.put(key(1), &batch(1)), Kept::CacheFailed);
     assert_eq!(cache.get(key(1)), None);
     assert!(DiskCache::open(&folder, 1 << 20).is_err());
+}
+
+const SMALL_DISK: &str = "BISTRO_TEST_SMALL_DISK";
+
+/// Not a test by itself: what the next test does where the folder is a disk of 128 KiB.
+#[test]
+fn on_a_small_disk() {
+    let Some(folder) = std::env::var_os(SMALL_DISK) else { return };
+    let cache = DiskCache::open(Path::new(&folder), 1 << 20).unwrap();
+    let fits = (0..100).take_while(|number| cache.put(key(*number), &batch(*number)) == Kept::Yes).count();
+    assert!((10..=32).contains(&fits), "{fits} pages of 4 KiB");
+    assert_eq!(cache.put(key(200), &batch(200)), Kept::DiskFull, "it stays full");
+    assert_eq!(entries(Path::new(&folder)).len(), fits, "nothing half written is left");
+    for number in 0..fits {
+        assert_eq!(cache.get(key(number)), Some(batch(number)), "what is there can be read");
+    }
+    std::fs::remove_file(entries(Path::new(&folder)).pop().unwrap()).unwrap();
+    std::fs::remove_file(entries(Path::new(&folder)).pop().unwrap()).unwrap();
+    assert_eq!(cache.put(key(200), &batch(200)), Kept::Yes, "there is room again");
+}
+
+/// The folder becomes a small disk of its own, for the eyes of one process; a machine that does not let its users do so
+/// cannot run this.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_named_and_stops_nothing() {
+    const NOT_ALLOWED: i32 = 77;
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!("mount -t tmpfs -o size=128k none \"$0\" || exit {NOT_ALLOWED}; exec \"$@\"");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]).arg(dir.path());
+    command.arg(std::env::current_exe().unwrap()).args(["--exact", "on_a_small_disk"]).env(SMALL_DISK, dir.path());
+    let Ok(output) = command.output() else { return };
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    match output.status.code() {
+        Some(NOT_ALLOWED) => {}
+        Some(1) if said.contains("unshare") => {}
+        status => assert!(status == Some(0) && said.contains("1 passed"), "{said}"),
+    }
 }
 
 const FOLDER: &str = "BISTRO_TEST_CACHE_FOLDER";

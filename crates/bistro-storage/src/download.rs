@@ -1,17 +1,16 @@
-//! Reads one object: a small one in one stream, a large one in pieces, several at a time, each asked for again from where it
-//! broke off. Every byte is copied once, from the connection into the one buffer that becomes the object, and hashed on the
-//! way if its hash is known.
+//! Reads one object: a small one in one stream, a large one in pieces, several at a time on as many cores as there are, each
+//! asked for again from where it broke off. Every byte is copied once, from the connection into the one buffer that becomes
+//! the object, and hashed on the way if its hash is known.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use bistro_core::ids::Hash;
 use blake3::Hasher;
-use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use memmap2::MmapMut;
+use bytes::{Bytes, BytesMut};
+use tokio::task::JoinSet;
 
 use crate::error::{StorageError, refusal};
 use crate::hashing::{self, PIECE};
@@ -33,12 +32,13 @@ pub(crate) enum Found {
     Object(Bytes, Option<String>),
 }
 
-/// One read under way.
-pub(crate) struct Download<'a> {
-    pub(crate) client: &'a Client,
-    pub(crate) pace: Pace<'a>,
+/// One read under way. A clone goes on with the same read.
+#[derive(Clone)]
+pub(crate) struct Download {
+    pub(crate) client: Client,
+    pub(crate) pace: Arc<Pace>,
     /// What the bytes must hash to.
-    pub(crate) hash: Option<&'a Hash>,
+    pub(crate) hash: Option<Hash>,
 }
 
 /// What the first request brought.
@@ -48,18 +48,15 @@ enum Begun {
     Pieces(Box<GetObjectOutput>, u64),
 }
 
-/// Memory is taken ahead of the bytes in steps of this size: page by page, as bytes come, costs more time than the copy.
-const STEP: usize = 2 << 20;
-
-/// Bytes `start..end` of an object, of which the first `had` came.
+/// Bytes from `start` on of an object, `size` of them, of which `bytes` came: a part of the object's one buffer.
 struct Piece {
     start: usize,
-    end: usize,
-    had: usize,
+    size: usize,
+    bytes: BytesMut,
     hasher: Option<Hasher>,
 }
 
-impl Download<'_> {
+impl Download {
     /// Reads the object, unless it is still the one tagged `known`.
     pub(crate) async fn run(&self, known: Option<&str>) -> Result<Found, StorageError> {
         let mut attempts = self.pace.attempts();
@@ -74,7 +71,7 @@ impl Download<'_> {
     }
 
     async fn begin(&self, known: Option<&str>, ranged: bool) -> Result<Begun, StorageError> {
-        let at = self.pace.at;
+        let at = &self.pace.at;
         let request = self.client.get_object().bucket(&at.bucket.name).key(&at.key);
         let request = request.set_if_none_match(known.map(Into::into));
         let request = request.set_range(ranged.then(|| format!("bytes=0-{}", PIECE - 1)));
@@ -131,24 +128,47 @@ impl Download<'_> {
     /// Reads the object of which `first` is the first piece.
     async fn pieces(&self, first: GetObjectOutput, length: u64) -> Result<Found, StorageError> {
         let etag = first.e_tag.clone();
-        let (mut first, room) = (Some(first), self.room(length as usize)?);
-        let pieces = (0..length as usize).step_by(PIECE as usize).map(|start| {
-            let end = (start + PIECE as usize).min(length as usize);
-            Piece { start, end, had: 0, hasher: self.hash.map(|_| hashing::of_piece(start as u64)) }
-        });
-        let reads = pieces.map(|piece| self.piece(piece, first.take(), etag.as_deref(), &room));
-        // None runs yet; as an iterator they would be too general for the compiler to send to another thread.
-        let reads: Vec<_> = reads.collect();
-        let hashers: Vec<Option<Hasher>> = stream::iter(reads).buffered(PARALLEL).try_collect().await?;
-        let hashes: Option<Vec<_>> = hashers.iter().map(|hasher| hasher.as_ref().map(hashing::end)).collect();
+        let (mut first, mut waiting) = (Some(first), self.cut(length as usize)?.into_iter());
+        let (mut under_way, mut done) = (JoinSet::new(), Vec::with_capacity(waiting.len()));
+        loop {
+            while under_way.len() < PARALLEL
+                && let Some(piece) = waiting.next()
+            {
+                let (read, first, etag) = (self.clone(), first.take(), etag.clone());
+                under_way.spawn(async move { read.piece(piece, first, etag.as_deref(), length).await });
+            }
+            match under_way.join_next().await {
+                Some(Ok(piece)) => done.push(piece?),
+                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+                None => break,
+            }
+        }
+        done.sort_by_key(|piece| piece.start);
+        let hashes: Option<Vec<_>> = done.iter().map(|piece| piece.hasher.as_ref().map(hashing::end)).collect();
         self.expect(hashes.map(|hashes| hashing::join(&hashes, length)))?;
-        Ok(Found::Object(Bytes::from_owner(room.into_inner().unwrap_or_else(PoisonError::into_inner)), etag))
+        let mut object = BytesMut::new();
+        // They were one buffer, and become it again.
+        for piece in done {
+            object.unsplit(piece.bytes);
+        }
+        Ok(Found::Object(object.freeze(), etag))
     }
 
-    /// Memory for `length` bytes, which is only taken as bytes come. A machine that has not even the addresses refuses the
-    /// object; a `Vec` would end the process.
-    fn room(&self, length: usize) -> Result<Mutex<MmapMut>, StorageError> {
-        MmapMut::map_anon(length).map(Mutex::new).map_err(|_| self.pace.no_memory(length))
+    /// Room for `length` bytes, which takes addresses now and memory only as bytes come, cut into pieces.
+    fn cut(&self, length: usize) -> Result<Vec<Piece>, StorageError> {
+        // A machine that has not even the addresses refuses the object here; without this, the process would end.
+        Vec::<u8>::new().try_reserve_exact(length).map_err(|_| self.pace.no_memory(length))?;
+        let mut room = BytesMut::with_capacity(length);
+        let starts: Vec<usize> = (0..length).step_by(PIECE as usize).collect();
+        let cut = |start: &usize| Piece {
+            start: *start,
+            size: (length - start).min(PIECE as usize),
+            bytes: room.split_off(*start),
+            hasher: self.hash.map(|_| hashing::of_piece(*start as u64)),
+        };
+        let mut pieces: Vec<Piece> = starts.iter().rev().map(cut).collect();
+        pieces.reverse();
+        Ok(pieces)
     }
 
     /// Fills one piece, from `answer` if it is there already.
@@ -157,20 +177,19 @@ impl Download<'_> {
         mut piece: Piece,
         mut answer: Option<GetObjectOutput>,
         etag: Option<&str>,
-        room: &Mutex<MmapMut>,
-    ) -> Result<Option<Hasher>, StorageError> {
-        let length = lock(room).len() as u64;
+        length: u64,
+    ) -> Result<Piece, StorageError> {
         let mut attempts = self.pace.attempts();
         loop {
             let outcome = match answer.take() {
-                Some(answer) => self.fill(&mut piece, answer, room).await,
+                Some(answer) => self.fill(&mut piece, answer).await,
                 None => match self.ask(&piece, etag, length).await {
-                    Ok(answer) => self.fill(&mut piece, answer, room).await,
+                    Ok(answer) => self.fill(&mut piece, answer).await,
                     Err(error) => Err(error),
                 },
             };
             match outcome {
-                Ok(()) => return Ok(piece.hasher),
+                Ok(()) => return Ok(piece),
                 Err(error) => attempts.after(error).await?,
             }
         }
@@ -178,8 +197,8 @@ impl Download<'_> {
 
     /// Asks for what is missing of a piece, of the very object that was begun.
     async fn ask(&self, piece: &Piece, etag: Option<&str>, length: u64) -> Result<GetObjectOutput, StorageError> {
-        let at = self.pace.at;
-        let (from, last) = ((piece.start + piece.had) as u64, piece.end as u64 - 1);
+        let at = &self.pace.at;
+        let (from, last) = ((piece.start + piece.bytes.len()) as u64, (piece.start + piece.size) as u64 - 1);
         let request = self.client.get_object().bucket(&at.bucket.name).key(&at.key);
         let request = request.range(format!("bytes={from}-{last}")).set_if_match(etag.map(Into::into));
         let answer = self.pace.in_time(Box::pin(request.send())).await?;
@@ -192,27 +211,16 @@ impl Download<'_> {
         }
     }
 
-    async fn fill(
-        &self,
-        piece: &mut Piece,
-        mut answer: GetObjectOutput,
-        room: &Mutex<MmapMut>,
-    ) -> Result<(), StorageError> {
-        let size = piece.end - piece.start;
-        while let Some(chunk) = self.next(&mut answer.body, piece.had).await? {
-            if chunk.len() > size - piece.had {
+    async fn fill(&self, piece: &mut Piece, mut answer: GetObjectOutput) -> Result<(), StorageError> {
+        while let Some(chunk) = self.next(&mut answer.body, piece.bytes.len()).await? {
+            if chunk.len() > piece.size - piece.bytes.len() {
                 return Err(self.pace.malformed("more bytes than were asked for"));
             }
-            let (from, to) = (piece.start + piece.had, piece.start + piece.had + chunk.len());
-            let mut room = lock(room);
-            take_ahead(&room, from, to, piece.end);
-            room[from..to].copy_from_slice(&chunk);
-            drop(room);
-            piece.had += chunk.len();
+            piece.bytes.extend_from_slice(&chunk);
             piece.hasher.as_mut().map(|hasher| hasher.update(&chunk));
         }
-        if piece.had < size {
-            return Err(self.pace.truncated(piece.had, &format!("{size} were asked for")));
+        if piece.bytes.len() < piece.size {
+            return Err(self.pace.truncated(piece.bytes.len(), &format!("{} were asked for", piece.size)));
         }
         Ok(())
     }
@@ -227,29 +235,12 @@ impl Download<'_> {
 
     fn expect(&self, found: Option<Hash>) -> Result<(), StorageError> {
         match (self.hash, found) {
-            (Some(wanted), Some(found)) if *wanted != found => {
+            (Some(wanted), Some(found)) if wanted != found => {
                 Err(StorageError::WrongHash { at: self.pace.at.clone(), found })
             }
             _ => Ok(()),
         }
     }
-}
-
-/// Pieces of one read are filled by one task, so nobody ever waits here.
-fn lock(room: &Mutex<MmapMut>) -> MutexGuard<'_, MmapMut> {
-    room.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Has the kernel put memory behind the step that `from..to` begins or reaches into, if it does so on demand.
-fn take_ahead(room: &MmapMut, from: usize, to: usize, end: usize) {
-    let step = to.next_multiple_of(STEP).min(end);
-    let begin = from.next_multiple_of(STEP);
-    #[cfg(target_os = "linux")]
-    if begin < step {
-        let _ = room.advise_range(memmap2::Advice::PopulateWrite, begin, step - begin);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (room, begin, step);
 }
 
 fn stated_length(answer: &GetObjectOutput) -> Option<u64> {

@@ -2,6 +2,7 @@
 //! that grows with what it moves.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -154,8 +155,8 @@ impl OwnBucket for S3OwnBucket {
         // One's own server may be slow, but not stand still.
         let limits = ReadLimits { max_bytes, deadline, min_bytes_per_second: SLOWEST / 8 };
         // Ten times a stranger's grace: the retries of the SDK need room.
-        let pace = Pace::start(&at, limits, GRACE * 10);
-        match Box::pin(Download { client: &self.client, pace, hash: None }.run(None)).await? {
+        let pace = Arc::new(Pace::start(&at, limits, GRACE * 10));
+        match Box::pin(Download { client: self.client.clone(), pace, hash: None }.run(None)).await? {
             Found::Object(bytes, _) => Ok(Some(bytes)),
             Found::Nothing | Found::Unchanged => Ok(None),
         }

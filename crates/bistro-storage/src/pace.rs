@@ -20,8 +20,8 @@ const ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// One read under way, be it of one stream or of several.
-pub(crate) struct Pace<'a> {
-    pub(crate) at: &'a Place,
+pub(crate) struct Pace {
+    pub(crate) at: Place,
     pub(crate) limits: ReadLimits,
     grace: Duration,
     deadline: Instant,
@@ -35,13 +35,13 @@ struct Progress {
     bytes: u64,
 }
 
-impl<'a> Pace<'a> {
+impl Pace {
     /// A read that starts now.
-    pub(crate) fn start(at: &'a Place, limits: ReadLimits, grace: Duration) -> Self {
+    pub(crate) fn start(at: &Place, limits: ReadLimits, grace: Duration) -> Self {
         let started = Instant::now();
         // A deadline that no clock can say is none.
         let deadline = started.checked_add(limits.deadline).unwrap_or(started + Duration::from_hours(24 * 365));
-        Self { at, limits, grace, deadline, progress: Mutex::new(Progress { since: started, bytes: 0 }) }
+        Self { at: at.clone(), limits, grace, deadline, progress: Mutex::new(Progress { since: started, bytes: 0 }) }
     }
 
     /// Waits for `next`, at most until the deadline or until the average so far falls below the least throughput.
@@ -107,7 +107,7 @@ impl<'a> Pace<'a> {
 
     /// The attempts of one request of this read.
     pub(crate) fn attempts(&self) -> Attempts<'_> {
-        Attempts { deadline: self.deadline, made: 0, at: self.at }
+        Attempts { deadline: self.deadline, made: 0, at: &self.at }
     }
 }
 

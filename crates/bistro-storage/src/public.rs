@@ -5,7 +5,7 @@
 //! others. See `pace` for ours.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -84,14 +84,13 @@ impl S3PublicBuckets {
         let pointer = limits.max_bytes <= SMALL && hash.is_none();
         let known = self.pointers.get(at, limits.max_bytes).filter(|_| pointer);
         let (client, region) = self.client_of(&at.bucket);
-        let pace = Pace::start(at, limits, self.grace);
-        let mut read = Download { client: &client, pace, hash };
+        let pace = Arc::new(Pace::start(at, limits, self.grace));
+        let mut read = Download { client, pace, hash: hash.copied() };
         let mut outcome = Box::pin(read.run(known.as_ref().map(|known| known.etag.as_str()))).await;
         if let Err(error) = &outcome
             && self.follow(&at.bucket, &region, error)
         {
-            let (client, _) = self.client_of(&at.bucket);
-            read.client = &client;
+            (read.client, _) = self.client_of(&at.bucket);
             outcome = Box::pin(read.run(None)).await;
         }
         match outcome? {

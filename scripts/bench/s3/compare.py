@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+DISCARD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "discard.py")
+
 
 def run(command):
     """Seconds, seconds of processor, MiB of memory at most."""
@@ -32,6 +34,7 @@ def main():
         ("GET", "ours, hash checked"): [ours, "get", bucket, key("ours"), file],
         ("GET", "s5cmd"): [s5cmd, "cp", url, scratch],
         ("GET", "s5cmd cat, not kept"): [s5cmd, "cat", url],
+        ("GET", "thrown away"): [sys.executable, DISCARD, bucket, key("ours"), str(os.path.getsize(file))],
     }
     seen = {name: [] for name in commands}
     # The first round finds caches cold, on both sides.
@@ -49,7 +52,8 @@ def main():
         print(f"{verb:4} {who:20} {seconds:6.3f} {least:6.3f} {size / seconds:6.0f} {cpu:6.2f} {memory:13.0f}")
     put = medians["PUT", "s5cmd"][0] / medians["PUT", "ours"][0]
     get = medians["GET", "s5cmd"][0] / medians["GET", "ours, hash checked"][0]
-    print(f"RESULT put_vs_peer={put:.2f} get_vs_peer={get:.2f}")
+    bound = medians["GET", "s5cmd"][0] / medians["GET", "thrown away"][0]
+    print(f"RESULT put_vs_peer={put:.2f} get_vs_peer={get:.2f} get_bound={bound:.2f}")
 
 
 main()

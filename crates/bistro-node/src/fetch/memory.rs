@@ -37,6 +37,22 @@ pub struct Sight {
     pub seen_by: Block,
 }
 
+/// What a delta's values look like: by this, copies are found.
+#[derive(Clone, Debug)]
+pub struct Likeness {
+    /// Canonical hash.
+    pub hash: Hash,
+    /// Sketch by this validator's secret.
+    pub sketch: Sketch,
+}
+
+impl Likeness {
+    /// Reads every value twice.
+    pub fn of(delta: &Params, secret: &Hash) -> Self {
+        Self { hash: delta.hash(), sketch: Sketch::new(delta, secret) }
+    }
+}
+
 /// One delta, as far as it is remembered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,14 +151,13 @@ impl Memory {
     pub fn check_original(
         &mut self,
         m: &DeltaManifest,
-        delta: &Params,
+        likeness: Likeness,
         now: Block,
         max_cosine: f64,
     ) -> Result<Vec<Copier>, Skip> {
         let sight = self.sight(&m.hotkey, &m.object, now);
         let since = m.block.max(sight.not_before);
-        let hash = delta.hash();
-        let sketch = Sketch::new(delta, &self.secret);
+        let Likeness { hash, sketch } = likeness;
         let mut copiers: Vec<Copier> = Vec::new();
         let mut unclear = None;
         for (other, p) in self.payloads.iter().filter(|(_, p)| p.owner != m.hotkey) {
@@ -231,7 +246,8 @@ mod tests {
     }
 
     fn check(memory: &mut Memory, hotkey: Hotkey, block: u64) -> Result<Vec<Hotkey>, Reason> {
-        let checked = memory.check_original(&manifest(hotkey, block), &values(), Block(50), 0.9);
+        let likeness = Likeness::of(&values(), &memory.secret);
+        let checked = memory.check_original(&manifest(hotkey, block), likeness, Block(50), 0.9);
         checked.map(|copiers| copiers.into_iter().map(|c| c.hotkey).collect()).map_err(|skip| skip.reason)
     }
 
@@ -267,8 +283,8 @@ mod tests {
         next.object = Hash([7; 32]);
         memory.look(AUTHOR, Block(12), Block(12), Some(Hash(AUTHOR.0)));
         memory.look(AUTHOR, Block(13), Block(13), Some(next.object));
-        let more = values().plus_scaled(&values(), 0.01);
-        let refused = memory.check_original(&next, &more, Block(50), 0.9).unwrap_err().reason;
+        let more = Likeness::of(&values().plus_scaled(&values(), 0.01), &memory.secret);
+        let refused = memory.check_original(&next, more, Block(50), 0.9).unwrap_err().reason;
         assert_eq!(refused, Reason::NearCopy);
         assert!(!refused.is_fault() && Reason::Copied.is_fault());
     }

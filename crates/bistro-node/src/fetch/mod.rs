@@ -2,7 +2,8 @@
 //! a named reason, in the order of [`Fetcher::download`] and [`Fetcher::open`], and costs a bounded time and number of
 //! bytes (P1).
 //!
-//! - this file: the download, and the checks of statement and values.
+//! - this file: the download, and the checks of statement and values. What needs no master is done with the download, while
+//!   the model is busy with another delta; a master moves meanwhile, so the statement is checked once more.
 //! - [`memory`]: what is remembered of deltas, and by which a copy is told from an original.
 
 pub mod memory;
@@ -16,11 +17,13 @@ use bistro_core::ports::{BucketAddress, Neuron, PortError, ReadLimits};
 use bistro_core::protocol::{DeltaManifest, Folder, MAX_MANIFEST_BYTES, MasterManifest, Signed};
 use bistro_core::rules::Rules;
 use bistro_core::skip::{Reason, Skip};
+use bistro_delta::DeltaMeta;
 use bytes::Bytes;
 
 use crate::Parts;
+use crate::compute::{aside, joined};
 use crate::master::Master;
-pub use memory::{Copier, Memory, Seen};
+pub use memory::{Copier, Likeness, Memory, Seen};
 
 /// Blocks by which a miner's head may be ahead of ours.
 const BLOCK_TOLERANCE: u64 = 3;
@@ -43,7 +46,7 @@ pub struct Delta {
     pub copiers: Vec<Copier>,
 }
 
-/// A delta as it was downloaded: of the stated size and hash, not looked into yet.
+/// A delta as it was downloaded, of the stated size and hash.
 #[derive(Clone, Debug)]
 pub struct Download {
     /// What the miner states, signature checked.
@@ -52,6 +55,19 @@ pub struct Download {
     pub manifest_bytes: Bytes,
     /// The object.
     pub object: Bytes,
+    /// What is in it, or why nothing is taken from it.
+    pub values: Result<Values, Skip>,
+}
+
+/// The values of a delta, finite and of the model's form.
+#[derive(Clone, Debug)]
+pub struct Values {
+    /// The values.
+    pub params: Params,
+    /// Their Euclidean norm.
+    pub norm: f64,
+    /// By which copies are found.
+    pub likeness: Likeness,
 }
 
 /// Why there is no delta to judge; the object where it got as far as a manifest.
@@ -69,6 +85,8 @@ pub struct Fetcher {
     pub digest: Hash,
     /// The model's tensors.
     pub spec: Arc<ModelSpec>,
+    /// By which sketches are made: [`Memory::secret`].
+    pub secret: Hash,
     /// The newest master and those before it.
     pub lineage: Arc<MasterManifest>,
     /// The chain's head.
@@ -76,7 +94,7 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// The newest delta of `neuron` up to its bytes, or why there is none to judge. `seen` is what is remembered of it.
+    /// The newest delta of `neuron` up to its values, or why there is none to judge. `seen` is what is remembered of it.
     pub async fn download(&self, neuron: &Neuron, seen: Option<&Seen>) -> Result<Download, Refusal> {
         let nameless = |skip| (skip, None);
         let bucket = bucket(&self.parts, neuron).await.map_err(nameless)?;
@@ -84,7 +102,9 @@ impl Fetcher {
         let named = |skip| (skip, Some(manifest.object));
         self.check_statement(&manifest, neuron, seen).map_err(named)?;
         let object = self.object(&bucket, &manifest).await.map_err(named)?;
-        Ok(Download { manifest, manifest_bytes, object })
+        let (stated, bytes, spec, secret) = ((&manifest).into(), object.clone(), self.spec.clone(), self.secret);
+        let values = joined(aside(move || Values::read(&bytes, &spec, &stated, &secret))).await;
+        Ok(Download { manifest, manifest_bytes, object, values })
     }
 
     /// For how long [`Self::download`] may last: as long as the largest delta that the rules allow.
@@ -94,8 +114,8 @@ impl Fetcher {
         CHAIN_AND_MANIFEST + deadline(largest.unwrap_or_default())
     }
 
-    /// Looks into what was downloaded: the statement once more (the master may have moved on since), then the values, then
-    /// whether they are the miner's own. Computes for long; call it off the async threads.
+    /// What was downloaded, held against the master of now: the statement once more (the master may have moved on since),
+    /// then the values, their norm, and whether they are the miner's own.
     pub fn open(
         &self,
         download: Download,
@@ -103,12 +123,13 @@ impl Fetcher {
         master: &Master,
         memory: &mut Memory,
     ) -> Result<Delta, Refusal> {
-        let Download { manifest, manifest_bytes, object } = download;
+        let Download { manifest, manifest_bytes, object, values } = download;
         let named = |skip| (skip, Some(manifest.object));
         self.check_statement(&manifest, neuron, memory.seen.get(&neuron.hotkey)).map_err(named)?;
-        let params = self.values(&manifest, &object, master).map_err(named)?;
-        let max_cosine = self.rules.mechanism.deltas.max_cosine;
-        let copiers = memory.check_original(&manifest, &params, self.head, max_cosine).map_err(named)?;
+        let Values { params, norm, likeness } = values.map_err(named)?;
+        let limits = &self.rules.mechanism.deltas;
+        bistro_delta::check_norm(norm, master.norm(), limits.max_norm_ratio).map_err(named)?;
+        let copiers = memory.check_original(&manifest, likeness, self.head, limits.max_cosine).map_err(named)?;
         let seen = Seen { block: manifest.block, object: manifest.object, master_seq: self.lineage.seq };
         memory.seen.insert(neuron.hotkey, seen);
         Ok(Delta { manifest, manifest_bytes, object, params, copiers })
@@ -177,13 +198,13 @@ impl Fetcher {
         }
         Ok(object)
     }
+}
 
-    /// The values: form, names, shapes, types, finiteness, norm.
-    fn values(&self, m: &DeltaManifest, object: &[u8], master: &Master) -> Result<Params, Skip> {
-        let params = bistro_delta::decode_delta(object, &self.spec, &m.into())?;
-        let ratio = self.rules.mechanism.deltas.max_norm_ratio;
-        bistro_delta::check_norm(&params, &master.params, ratio)?;
-        Ok(params)
+impl Values {
+    /// Reads an object: form, names, shapes, types, finiteness.
+    fn read(object: &[u8], spec: &ModelSpec, stated: &DeltaMeta, secret: &Hash) -> Result<Self, Skip> {
+        let params = bistro_delta::decode_delta(object, spec, stated)?;
+        Ok(Self { norm: params.norm(), likeness: Likeness::of(&params, secret), params })
     }
 }
 

@@ -141,7 +141,7 @@ fn restore(data: &DataDir, digest: Hash, spec: &ModelSpec) -> Result<Option<(Mas
     };
     let (base, model) = (read(state::BASE_FILE, state.base)?, read(state::MODEL_FILE, state.model)?);
     if let (Some(params), Some(model)) = (base, model) {
-        return Ok(Some((Master { seq: state.base_seq, hash: state.base, params }, model, state)));
+        return Ok(Some((Master::known(state.base_seq, state.base, params), model, state)));
     }
     tracing::warn!(
         "the saved work is not whole (the program was ended while it saved); beginning at the newest master"

@@ -1,5 +1,5 @@
-//! Whose turn it is, and its delta on the way: the next one is downloaded while this one is judged, so that the model does
-//! not wait for the network.
+//! Whose turn it is, and its delta on the way: the next one is downloaded and looked into, and its pages are fetched, while
+//! this one is judged, so that the model does not wait.
 
 use bistro_core::ids::Block;
 use bistro_core::mechanism::selection;
@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Validator;
 use crate::NodeError;
-use crate::compute::{compute, joined};
+use crate::compute::joined;
 use crate::fetch::{Delta, Download, Fetcher, Refusal};
 
 /// One miner's turn.
@@ -26,6 +26,13 @@ pub struct Turn {
     /// Global pages to measure an accepted delta's gain on: fresh ones, as those above help to choose its factor. None where
     /// the rules do not pay by improvement.
     pub proof_pages: Vec<PageId>,
+}
+
+impl Turn {
+    /// All its pages.
+    fn pages(&self) -> Vec<PageId> {
+        [self.local_pages.as_slice(), &self.global_pages, &self.proof_pages].concat()
+    }
 }
 
 /// A turn whose delta is on the way.
@@ -51,7 +58,7 @@ impl Validator {
             if !self.next_block().await? {
                 return Ok(None);
             }
-            if self.begin_turn().is_none() {
+            if self.begin_turn(&[]).is_none() {
                 self.skips += 1;
             }
         };
@@ -60,7 +67,7 @@ impl Validator {
             if !self.next_block().await? {
                 return Ok(None);
             }
-            self.begin_turn();
+            self.begin_turn(&upcoming.turn.pages());
         }
         self.parts.pulse.beat_within("waiting for a delta", self.fetcher().patience());
         tokio::select! {
@@ -69,8 +76,9 @@ impl Validator {
         }
     }
 
-    /// Draws a miner and the pages, and begins to download.
-    fn begin_turn(&mut self) -> Option<()> {
+    /// Draws a miner and the pages, and begins to download. Its pages are asked for once its delta is there: those of a
+    /// refused one are not needed. `before` are the pages of the turn before, which must not be forgotten for them.
+    fn begin_turn(&mut self, before: &[PageId]) -> Option<()> {
         let miner = selection::pick(&self.metagraph, &self.parts.identity.hotkey(), &mut self.rng)?.clone();
         let evaluation = self.rules.mechanism.evaluation;
         let window = self.rules.mechanism.window.judged(self.pages.index(), self.head, miner.uid);
@@ -80,9 +88,16 @@ impl Validator {
         let proof_pages = schedule::global_pages(self.pages.index(), proof_pages, &mut self.rng);
         let fetcher = self.fetcher();
         let (neuron, seen) = (miner.clone(), self.state.memory.seen.get(&miner.hotkey).cloned());
-        let download = tokio::spawn(async move { fetcher.download(&neuron, seen.as_ref()).await });
-        let download = AbortOnDropHandle::new(download);
         let turn = Turn { block: self.head, miner, local_pages, global_pages, proof_pages };
+        let (pages, wanted) = (self.pages.clone(), [before, &turn.pages()].concat());
+        let download = tokio::spawn(async move {
+            let download = fetcher.download(&neuron, seen.as_ref()).await;
+            if download.as_ref().is_ok_and(|download| download.values.is_ok()) {
+                pages.want(&wanted);
+            }
+            download
+        });
+        let download = AbortOnDropHandle::new(download);
         self.upcoming = Some(Upcoming { turn, download });
         Some(())
     }
@@ -93,6 +108,7 @@ impl Validator {
             rules: self.rules.clone(),
             digest: self.digest,
             spec: self.spec.clone(),
+            secret: self.state.memory.secret,
             lineage: self.lineage.clone(),
             head: self.head,
         }
@@ -115,11 +131,8 @@ impl Validator {
             return Err((Skip::new(Reason::Suspended, format!("for copying, until block {until}")), object));
         }
         let downloaded = downloaded?;
-        // Its pages are fetched while it is looked into; those of a refused one are not needed.
-        self.pages.want(&[turn.local_pages.as_slice(), &turn.global_pages, &turn.proof_pages].concat());
-        let fetcher = self.fetcher();
-        self.parts.pulse.beat("looking into a delta");
-        compute(|| fetcher.open(downloaded, &turn.miner, &self.master, &mut self.state.memory))
+        self.pages.want(&turn.pages());
+        self.fetcher().open(downloaded, &turn.miner, &self.master, &mut self.state.memory)
     }
 
     /// Whether the next block is waited for once `more` turns end in a skip: as many as there are neurons in a row.

@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::MetadataFetch;
+use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 
@@ -69,6 +70,16 @@ impl Footer {
     /// Rows of each row group.
     pub fn groups(&self) -> impl Iterator<Item = u64> + '_ {
         self.meta.row_groups().iter().map(|group| group.num_rows() as u64)
+    }
+
+    /// Whether the column is one of texts, one a row; `Some(true)` if rows may lack theirs.
+    pub(super) fn flat_text(&self) -> Option<bool> {
+        let column = self.meta.file_metadata().schema_descr().column(self.column);
+        let text = column.physical_type() == PhysicalType::BYTE_ARRAY
+            && (column.converted_type() == ConvertedType::UTF8
+                || column.logical_type_ref() == Some(&LogicalType::String));
+        let flat = column.max_rep_level() == 0 && column.max_def_level() <= 1;
+        (text && flat).then_some(column.max_def_level() == 1)
     }
 
     /// For the decoder.

@@ -4,11 +4,17 @@
 //! - this file: the files as a source.
 //! - [`footer`]: a file's table of contents.
 //! - [`read`]: rows of one file.
+//!   - `text`: those of an ordinary file, with little unpacked and nothing copied twice; `page`, `hybrid`, `unpack`: a column's
+//!     pages, the numbers in them, and their beginning without the rest.
 //! - [`scan`]: an index of files, from their footers.
 
 pub mod footer;
+mod hybrid;
+mod page;
 pub mod read;
 pub mod scan;
+mod text;
+mod unpack;
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Rows of one parquet file.
+//! Rows of one parquet file: by [`super::text`] where the file is made as nearly all are, else by the general decoder.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMask, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
 use super::footer::{Fetch, Footer, inside, outside};
+use super::text::{Chunk, Texts};
+use super::unpack::Trouble;
 use crate::blobs::Blobs;
 use crate::error::PagesError;
 use crate::fault::Fault;
@@ -28,6 +30,56 @@ const GAP: u64 = 64 << 10;
 
 /// The texts of rows `wanted` of a file, which has them all.
 pub async fn rows(
+    blobs: Arc<dyn Blobs>,
+    path: String,
+    footer: Arc<Footer>,
+    wanted: Range<u64>,
+) -> Result<Vec<String>, PagesError> {
+    match directly(blobs.as_ref(), &path, &footer, &wanted).await? {
+        Some(texts) => Ok(texts),
+        None => generally(blobs, path, footer, wanted).await,
+    }
+}
+
+/// The texts, where the file is made in a way that [`super::text`] knows.
+async fn directly(
+    blobs: &dyn Blobs,
+    path: &str,
+    footer: &Footer,
+    wanted: &Range<u64>,
+) -> Result<Option<Vec<String>>, PagesError> {
+    let Some(optional) = footer.flat_text() else { return Ok(None) };
+    let (groups, skip) = groups_of(footer, wanted);
+    if large_with_index(footer, &groups) {
+        return Ok(None);
+    }
+    let metas: Vec<_> = groups.iter().map(|group| footer.meta.row_group(*group)).collect();
+    let places = metas.iter().map(|meta| {
+        let (start, length) = meta.column(footer.column).byte_range();
+        start..start + length
+    });
+    let at = blobs.place(path);
+    let mut texts = Texts::new(MAX_PAGE_BYTES);
+    let (mut first, mut missing) = (skip as usize, (wanted.end - wanted.start) as usize);
+    for (meta, bytes) in metas.iter().zip(parts(blobs, path, footer.bytes, places.collect()).await?) {
+        let rows = first..(first + missing).min(meta.num_rows() as usize);
+        (first, missing) = (0, missing - rows.len());
+        let compression = meta.column(footer.column).compression();
+        let bad = |fault, why: String| Err(PagesError::page(fault, at.clone(), why));
+        match texts.add(Chunk { bytes: &bytes, compression, optional }, rows) {
+            Ok(()) => {}
+            Err(Trouble::Unknown) => return Ok(None),
+            Err(Trouble::Damaged) => return bad(Fault::BadParquet, "its column of text is damaged".into()),
+            Err(Trouble::TooLarge) => {
+                return bad(Fault::TooLarge, format!("more than {MAX_PAGE_BYTES} bytes of text in a page"));
+            }
+        }
+    }
+    Ok(Some(texts.into_found()))
+}
+
+/// The texts, however the file is made.
+async fn generally(
     blobs: Arc<dyn Blobs>,
     path: String,
     footer: Arc<Footer>,
@@ -78,6 +130,13 @@ fn groups_of(footer: &Footer, wanted: &Range<u64>) -> (Vec<usize>, u64) {
     (groups, skip)
 }
 
+/// Whether the text of some group is large, and an index says where in it the rows are.
+fn large_with_index(footer: &Footer, groups: &[usize]) -> bool {
+    let chunk = |group: &usize| footer.meta.row_group(*group).column(footer.column);
+    groups.iter().any(|group| chunk(group).compressed_size() >= WORTH_AN_INDEX)
+        && groups.iter().all(|group| chunk(group).offset_index_offset().is_some())
+}
+
 /// The footer, with the index of the text's parts where the groups are large and have one.
 async fn with_page_index(
     blobs: &dyn Blobs,
@@ -85,9 +144,7 @@ async fn with_page_index(
     footer: &Footer,
     groups: &[usize],
 ) -> Result<Arc<ParquetMetaData>, ParquetError> {
-    let chunk = |group: &usize| footer.meta.row_group(*group).column(footer.column);
-    let large = groups.iter().any(|group| chunk(group).compressed_size() >= WORTH_AN_INDEX);
-    if !large || !groups.iter().all(|group| chunk(group).offset_index_offset().is_some()) {
+    if !large_with_index(footer, groups) {
         return Ok(Arc::clone(&footer.meta));
     }
     let mask = ColumnChunkMask::row_groups_and_columns(groups.iter().copied(), [footer.column]);
@@ -140,20 +197,7 @@ impl AsyncFileReader for RangedFile {
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
-        async move {
-            let mut parts: Vec<(Range<u64>, Bytes)> = Vec::new();
-            for range in joined(ranges.clone()) {
-                let bytes = self.blobs.range(&self.path, range.clone(), self.bytes).await.map_err(outside)?;
-                parts.push((range, bytes));
-            }
-            let slice = |wanted: &Range<u64>| {
-                let (range, bytes) = parts.iter().find(|(r, _)| r.start <= wanted.start && wanted.end <= r.end)?;
-                Some(bytes.slice((wanted.start - range.start) as usize..(wanted.end - range.start) as usize))
-            };
-            let lost = || ParquetError::General("a range was lost".into());
-            ranges.iter().map(|range| slice(range).ok_or_else(lost)).collect()
-        }
-        .boxed()
+        async move { parts(self.blobs.as_ref(), &self.path, self.bytes, ranges).await.map_err(outside) }.boxed()
     }
 
     fn get_metadata<'a>(
@@ -163,6 +207,20 @@ impl AsyncFileReader for RangedFile {
         let meta = Arc::clone(&self.meta);
         async move { Ok(meta) }.boxed()
     }
+}
+
+/// The bytes of `ranges`, with as few requests as are worth it.
+async fn parts(blobs: &dyn Blobs, path: &str, bytes: u64, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, PagesError> {
+    let mut parts: Vec<(Range<u64>, Bytes)> = Vec::new();
+    for range in joined(ranges.clone()) {
+        parts.push((range.clone(), blobs.range(path, range, bytes).await?));
+    }
+    let slice = |wanted: &Range<u64>| {
+        let (range, bytes) = parts.iter().find(|(r, _)| r.start <= wanted.start && wanted.end <= r.end)?;
+        Some(bytes.slice((wanted.start - range.start) as usize..(wanted.end - range.start) as usize))
+    };
+    let lost = || PagesError::page(Fault::Broken, blobs.place(path), "a range was lost");
+    ranges.iter().map(|range| slice(range).ok_or_else(lost)).collect()
 }
 
 /// The same bytes in fewer ranges: those with little between them become one.
@@ -179,16 +237,4 @@ fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_with_little_between_them_become_one() {
-        assert_eq!(joined(vec![10..20, 0..10, 30..40, 12..14, GAP * 9..GAP * 10]), [0..40, GAP * 9..GAP * 10]);
-        assert_eq!(
-            joined(vec![0..10, 10 + GAP..20 + GAP, 21 + 2 * GAP..30 + 2 * GAP]),
-            [0..20 + GAP, 21 + 2 * GAP..30 + 2 * GAP]
-        );
-        assert!(joined(vec![]).is_empty());
-    }
-}
+mod tests;
