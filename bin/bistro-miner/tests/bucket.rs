@@ -25,6 +25,20 @@ fn a_server_that_is_not_there_fails_the_check_by_name() {
     assert!(!format!("{out}{err}").contains("hush"), "the secret is shown");
 }
 
+/// A bare machine or container: the SDK's development build panics there.
+#[test]
+fn a_machine_without_certificates_reaches_servers_that_need_none() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bistro-miner"));
+    command.env_clear().env("HOME", "/nonexistent").env("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+    command.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/nonexistent");
+    command.env("AWS_ACCESS_KEY_ID", "AKID").env("AWS_SECRET_ACCESS_KEY", "hush-hush");
+    let output = command.args(["bucket", "check", "--bucket", "shop"]).output().unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(2), "{out}{err}");
+    assert!(err.contains("install `ca-certificates`"), "{err}");
+    assert!(out.starts_with("FAIL  put "), "{out}");
+}
+
 #[test]
 fn policies_name_the_bucket_and_nothing_wider_than_they_must() {
     let public = text(&bucket(&["policy", "--bucket", "shop"]).stdout);

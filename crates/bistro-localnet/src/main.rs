@@ -319,7 +319,7 @@ async fn up(args: UpArgs, out: &mut impl std::io::Write, stop: CancellationToken
         words.extend(corpus.iter().flat_map(|dir| ["--dataset".to_owned(), format!("dir:{}", dir.display())]));
         let environment: Vec<String> =
             network.environment(member).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-        writeln!(out, "\n{} {}", environment.join(" "), words.join(" "))?;
+        writeln!(out, "\n{} {}", environment.join(" "), shlex::try_join(words.iter().map(String::as_str))?)?;
     }
     stop.cancelled().await;
     network.stop().await;

@@ -1,5 +1,6 @@
 //! Where buckets are, and the AWS client that both ports build from it.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -16,7 +17,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::SdkBody;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use http_body_util::Limited;
 
 /// The region of a bucket that names none, where the operator names none either: AWS's first.
@@ -95,7 +96,19 @@ pub(crate) fn behavior() -> BehaviorVersion {
 
 /// The HTTP client: rustls with ring. One per port, so that its connections are shared between regions.
 pub(crate) fn https() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+    static TRUSTED: LazyLock<bool> = LazyLock::new(|| !rustls_native_certs::load_native_certs().certs.is_empty());
+    let client = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
+    if *TRUSTED {
+        return client.build_https();
+    }
+    // A development build of the SDK would panic, although a server on one's own machine needs no certificates.
+    tracing::warn!(
+        "no certificates are found on this machine: install `ca-certificates`; until then only http:// can be reached"
+    );
+    match TlsContext::builder().with_trust_store(TrustStore::empty()).build() {
+        Ok(nobody) => client.tls_context(nobody).build_https(),
+        Err(_) => client.build_https(),
+    }
 }
 
 fn timeouts() -> TimeoutConfig {
