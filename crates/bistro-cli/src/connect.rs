@@ -17,8 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Common;
 use crate::doctor;
 use crate::doctor::subject::{Buckets, Subject, World};
-use crate::progress;
-use crate::watchdog;
+use crate::{progress, service, watchdog};
 
 /// The system's clock.
 pub struct SystemClock;
@@ -67,8 +66,9 @@ pub async fn connect(subject: &Subject, stop: &CancellationToken) -> Result<Part
         bucket, device = args.device, data_dir = %data_dir.display(), files = files.join(","), "bistro-{role}"
     );
     let pulse = Pulse::new(Arc::new(SystemClock));
-    if args.stall_after > 0 {
-        watchdog::start(pulse.clone(), Duration::from_secs(args.stall_after))?;
+    let patience = Duration::from_secs(args.stall_after);
+    if !patience.is_zero() {
+        watchdog::start(pulse.clone(), patience)?;
     }
     let board = board(subject, &network.name, &key.hotkey(), &data_dir);
     if progress::at_terminal() {
@@ -78,6 +78,7 @@ pub async fn connect(subject: &Subject, stop: &CancellationToken) -> Result<Part
     pulse.beat("connecting to the chain");
     let chain = Arc::new(SubtensorChain::connect(&network, netuid, Some(key)).await?);
     drop(waiting);
+    service::start(pulse.clone(), if patience.is_zero() { Duration::MAX } else { patience })?;
     let s3 = S3Config::from_environment().await;
     let own = Arc::new(S3OwnBucket::connect(address.clone(), &s3).await);
     let public = Arc::new(S3PublicBuckets::new(&s3));

@@ -14,6 +14,7 @@
 //! - [`commands`]: the subcommands besides the loop.
 //! - [`program`]: from `main` to the loop and back: runtime, logs, Ctrl-C.
 //! - [`exit`]: what an exit status means.
+//! - [`service`]: what systemd is told.
 //! - [`watchdog`]: ends a process whose loop stands still.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -28,6 +29,7 @@ pub mod observer;
 pub mod program;
 pub mod progress;
 pub mod run_rules;
+pub mod service;
 pub mod settings;
 pub mod training;
 pub mod watch;

@@ -11,7 +11,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use crate::args::{LogFormat, LoggingArgs};
 use crate::exit;
 use crate::progress::{self, AboveBars};
-use crate::watch;
+use crate::{service, watch};
 
 /// Runs `work` to its end, with logs on standard error. The token is cancelled by Ctrl-C or SIGTERM; a second one ends the
 /// process at once.
@@ -61,6 +61,7 @@ fn start_logs(args: &LoggingArgs) {
 async fn watch_signals(stop: CancellationToken) {
     signal().await;
     tracing::info!("stopping; once more ends at once");
+    service::stopping();
     stop.cancel();
     signal().await;
     #[expect(clippy::exit, reason = "the operator asked twice")]

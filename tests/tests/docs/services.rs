@@ -25,9 +25,10 @@ fn what_only_an_operator_can_mend_is_not_started_again_and_what_is_temporary_is(
     for program in ["miner", "validator"] {
         let unit = unit(program);
         let line = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
-        assert_eq!((line("Type="), line("Restart=")), ("exec".into(), "on-failure".into()));
+        assert_eq!((line("Type="), line("Restart=")), ("notify".into(), "on-failure".into()));
         assert_eq!(line("RestartPreventExitStatus="), "2 3 4");
         assert_eq!(line("StartLimitIntervalSec="), "0", "a limit would give up after five temporary failures");
+        assert!(!line("WatchdogSec=").is_empty());
         assert!(!unit.contains("AWS_SECRET_ACCESS_KEY"), "keys come as credentials");
     }
 }
