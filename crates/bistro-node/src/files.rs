@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::NodeError;
 
@@ -76,13 +76,32 @@ impl DataDir {
         serde_json::from_slice(&content).map(Some).map_err(|e| self.damaged(name, &e.to_string()))
     }
 
+    /// As [`Self::load`], of a form that has a `version`: another one's file is refused and stays as it is, for the program
+    /// that wrote it can go on from it.
+    pub fn load_version<T: DeserializeOwned>(&self, name: &str, version: u32) -> Result<Option<T>, NodeError> {
+        match self.load(name)? {
+            None => Ok(None),
+            Some(Form { version: own }) if own == version => self.load(name),
+            Some(Form { version: other }) => {
+                Err(self.damaged(name, &format!("it has version {other}, and this program reads {version}")))
+            }
+        }
+    }
+
     fn damaged(&self, name: &str, why: &str) -> NodeError {
         let why = format!(
-            "not a state file of this version ({why}). Restore it from a backup, or move it away to start without it: \
-             scores and the weight clock are then lost, the master is not"
+            "not a state file of this version ({why}). Run the program that wrote it, restore it from a backup, or move it \
+             away to start without it: a validator's scores and weight clock, or a miner's unmerged work, are then lost, \
+             the master is not"
         );
         NodeError::State { path: self.join(name), why }
     }
+}
+
+/// What all versions of a state file have.
+#[derive(Deserialize)]
+struct Form {
+    version: u32,
 }
 
 #[cfg(test)]

@@ -411,6 +411,45 @@ async fn a_restart_goes_on_from_the_state_files() {
     assert!(starts[0] == 0 && starts[1] > 0 && starts[2] > starts[1], "{starts:?}");
 }
 
+/// An upgrade or a roll-back over a change of form: neither program begins anew over what the other one can still read.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_state_of_another_version_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2)]);
+    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    let m = start_miner(world.parts(key(2), dir.path()), 2, &stop);
+    blocks(30).await;
+    stop.cancel();
+    v.await.unwrap().unwrap();
+    m.await.unwrap().unwrap();
+    for (who, name) in [(key(1), "validator-state.json"), (key(2), "miner-state.json")] {
+        let path = world.parts(who, dir.path()).data_dir.join(name);
+        let own: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        for (version, more) in [(1, false), (9, false), (9, true)] {
+            let mut state = own.clone();
+            state["version"] = version.into();
+            if more {
+                state["more"] = true.into();
+            }
+            let other = serde_json::to_vec(&state).unwrap();
+            std::fs::write(&path, &other).unwrap();
+            let (parts, stop) = (world.parts(who, dir.path()), CancellationToken::new());
+            let run = async {
+                if who == key(1) {
+                    start_validator(parts, &rules, &stop).await.unwrap().map(drop)
+                } else {
+                    start_miner(parts, 2, &stop).await.unwrap().map(drop)
+                }
+            };
+            let error = tokio::time::timeout(Duration::from_mins(1), run).await.expect(name).unwrap_err();
+            let text = error.to_string();
+            assert!(!error.is_temporary() && text.contains(&format!("it has version {version}")), "{text}");
+            assert_eq!(std::fs::read(&path).unwrap(), other);
+        }
+    }
+}
+
 /// Killed without warning (the task is dropped at whatever await it stands at), the validator loses at most the step.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_validator_killed_at_any_moment_comes_back_to_a_sound_lineage() {

@@ -128,10 +128,10 @@ fn fresh(rules: Hash, base: &Master, head: Block) -> State {
     }
 }
 
-/// Base, model and state of an earlier run, if they are there, whole, and of the same rules.
+/// Base, model and state of an earlier run, if they are there, whole, and of the same rules; another version's are refused.
 fn restore(data: &DataDir, digest: Hash, spec: &ModelSpec) -> Result<Option<(Master, Params, State)>, NodeError> {
-    let Some(state) = data.load::<State>(state::FILE)? else { return Ok(None) };
-    if state.version != state::VERSION || state.rules != digest {
+    let Some(state) = data.load_version::<State>(state::FILE, state::VERSION)? else { return Ok(None) };
+    if state.rules != digest {
         tracing::warn!("the saved work belongs to other rules; beginning at the newest master");
         return Ok(None);
     }

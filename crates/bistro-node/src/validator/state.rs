@@ -60,15 +60,7 @@ impl State {
 
     /// The state file, if there is one. One of another version is refused: what it remembers was measured otherwise.
     pub fn load(data: &DataDir) -> Result<Option<Self>, NodeError> {
-        let Some(Form { version }) = data.load(FILE)? else { return Ok(None) };
-        if version != VERSION {
-            let why = format!(
-                "it has version {version}, and this program reads {VERSION}: run the program that wrote it, or move the file \
-                 away to start without it (scores and the weight clock are then lost, the master is not)"
-            );
-            return Err(NodeError::State { path: data.join(FILE), why });
-        }
-        data.load(FILE)
+        data.load_version(FILE, VERSION)
     }
 
     /// Forgets hotkeys that `keep` does not name: those that left the subnet. The ledger forgets by itself.
@@ -82,12 +74,6 @@ impl State {
         let last = (skip.reason, object);
         self.told.insert(*hotkey, last) != Some(last)
     }
-}
-
-/// What all versions of the file have.
-#[derive(Deserialize)]
-struct Form {
-    version: u32,
 }
 
 #[cfg(test)]
