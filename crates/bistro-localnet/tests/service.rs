@@ -32,6 +32,9 @@ async fn heard(socket: &UnixDatagram, wanted: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn systemd_hears_that_a_miner_is_ready_what_it_does_that_it_moves_and_that_it_stops() {
     let dir = tempfile::tempdir().unwrap();
+    let corpus = dir.path().join("corpus");
+    std::fs::create_dir(&corpus).unwrap();
+    std::fs::write(corpus.join("a.txt"), "The people of the United States keep the union.\n\n".repeat(2_000)).unwrap();
     let names = vec!["validator".to_owned(), "miner".to_owned()];
     let setup = Setup { dir: dir.path().to_owned(), names, block_time: Duration::from_millis(300), ..Setup::default() };
     let network = LocalNetwork::start(setup).await.unwrap();
@@ -41,6 +44,8 @@ async fn systemd_hears_that_a_miner_is_ready_what_it_does_that_it_moves_and_that
     // It waits for a first master, which never comes: all that this test wants to hear.
     let mut miner = Command::new(PathBuf::from(env!("CARGO_BIN_EXE_bistro-localnet")).with_file_name("bistro-miner"))
         .args(network.flags(&member))
+        .args(["--device", "cpu", "--threads", "1", "--dataset"])
+        .arg(format!("dir:{}", corpus.display()))
         .envs(network.environment(&member))
         .env("NOTIFY_SOCKET", &path)
         .env("WATCHDOG_USEC", "500000")
