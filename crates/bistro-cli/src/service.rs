@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_loop_that_stands_still_feeds_no_watchdog_and_an_activity_is_told_once() {
         let clock = Arc::new(FakeClock::default());
-        let (pulse, patience, mut told) = (Pulse::new(clock.clone()), Duration::from_secs(60), "");
+        let (pulse, patience, mut told) = (Pulse::new(clock.clone()), Duration::from_mins(1), "");
         let mut say = |pulse: &Pulse, watched| -> Vec<String> {
             news(pulse, patience, watched, &mut told).iter().map(ToString::to_string).collect()
         };
