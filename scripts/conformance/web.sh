@@ -31,9 +31,9 @@ until_true() {
 # Starts the program of line $2 of what `up` printed with the page at port PORT + $1.
 start() {
     local number=$1 line=$2 words
-    read -ra words <<<"$line"
-    env PATH="$CARGO_TARGET_DIR/debug:$PATH" NO_COLOR=1 "${words[@]}" --http "$((PORT + number))" \
-        --dataset "dir:$ROOT/corpus/sotu" --threads 1 "${@:3}" >"$WORK/$number.log" 2>&1 &
+    # It is quoted for a shell, and by our own program.
+    eval "words=($line)"
+    env NO_COLOR=1 "${words[@]}" --http "$((PORT + number))" --threads 1 "${@:3}" >"$WORK/$number.log" 2>&1 &
     PIDS+=($!)
 }
 
@@ -92,10 +92,11 @@ main() {
     trap finish EXIT
     mkdir -p "$PICTURES"
 
-    "$CARGO_TARGET_DIR/debug/bistro-localnet" up --dir "$WORK/net" --miners 3 --block-time 1000 >"$WORK/up.log" 2>&1 &
+    "$CARGO_TARGET_DIR/debug/bistro-localnet" up --corpus "$ROOT/corpus/sotu" --dir "$WORK/net" --miners 3 \
+        --block-time 1000 >"$WORK/up.log" 2>&1 &
     PIDS+=($!)
     until_true 30 grep -q 'wallet.name miner-3' "$WORK/up.log"
-    mapfile -t lines < <(grep -E '^AWS.* bistro-(miner|validator) ' "$WORK/up.log")
+    mapfile -t lines < <(grep -E '^AWS.*bistro-(miner|validator) ' "$WORK/up.log")
     start 0 "${lines[0]}" --rows-per-page 4
     for number in 1 2 3; do start "$number" "${lines[number]}"; done
     until_true 120 grep -q uploaded "$WORK/3.log"
