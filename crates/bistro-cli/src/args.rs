@@ -78,13 +78,13 @@ pub struct Common {
     /// Threads on which the model computes; all cores by default.
     #[arg(long, env = "BISTRO_THREADS", value_name = "N", help_heading = PLACE)]
     pub threads: Option<usize>,
-    /// How the program is watched.
-    #[command(flatten)]
-    pub watch: WatchArgs,
     /// End with status 75, to be started again, once the loop has stood still for this many seconds; 0 never does. The
     /// longest single thing that it does must fit: a step of training, a loss, a request's deadline.
     #[arg(long, env = "BISTRO_STALL_AFTER", default_value_t = 900, value_name = "SECONDS", help_heading = PLACE)]
     pub stall_after: u64,
+    /// How the program is watched.
+    #[command(flatten)]
+    pub watch: WatchArgs,
 }
 
 /// What is logged, to standard error.
