@@ -1,0 +1,214 @@
+//! How much faster more miners train: the real loops in virtual time, with the toy model or a real one on real text;
+//! `scripts/bench/scaling.sh` runs it.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // its output is what it is for
+
+mod contestants;
+mod plot;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use bistro_core::mechanism::AcceptanceRules;
+use bistro_core::rules::{Mechanism, OnNewMaster, SHIPPED};
+use bistro_sim::scaling::{Curve, Race};
+use clap::{Parser, ValueEnum};
+use contestants::{Contest, Speed};
+use serde::Serialize;
+
+/// Races networks of more and more miners against one trainer alone.
+#[derive(Parser)]
+struct Args {
+    /// What trains.
+    #[arg(long, default_value = "toy")]
+    model: Model,
+    /// Folder of `.txt` files for the real model.
+    #[arg(long, default_value = "corpus/sotu")]
+    text: PathBuf,
+    /// Pages that one trainer trains on.
+    #[arg(long, default_value_t = 500)]
+    pages: u32,
+    /// Seeds of all draws; figures are means.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3")]
+    seeds: Vec<u64>,
+    /// Numbers of miners under the recommended rules.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16")]
+    miners: Vec<usize>,
+    /// Learning rates at which the lone trainer is tuned, as multiples of its own; each constant and decayed.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
+    tuned: Vec<f64>,
+    /// The miners' learning rate, as a multiple of the lone trainer's.
+    #[arg(long, default_value_t = 2.0)]
+    rate: f64,
+    /// How many times faster the validator's machine is than a miner's.
+    #[arg(long, default_value_t = 1)]
+    validator_speed: u32,
+    /// Rule files that are raced as well, with eight miners.
+    #[arg(long, value_name = "FILE")]
+    rules: Vec<PathBuf>,
+    /// Only the recommended rules and those of --rules.
+    #[arg(long)]
+    recommended_only: bool,
+    /// One seed, and a third of the pages.
+    #[arg(long)]
+    quick: bool,
+    /// Threads that compute.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Writes all curves.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Writes an SVG of the mean curves.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Model {
+    /// The simulator's toy.
+    Toy,
+    /// `config/models/nano.json`.
+    Nano,
+}
+
+/// Miners of all rules but the recommended ones.
+const OTHERS: usize = 8;
+
+/// A contestant over all seeds.
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    miners: usize,
+    curves: Vec<Curve>,
+}
+
+impl Entry {
+    fn mean(&self, of: impl Fn(usize, &Curve) -> f64) -> f64 {
+        self.curves.iter().enumerate().map(|(i, curve)| of(i, curve)).sum::<f64>() / self.curves.len() as f64
+    }
+}
+
+fn main() -> Result<()> {
+    bistro_model::mkl::keep();
+    let mut args = Args::parse();
+    if args.quick {
+        (args.pages, args.seeds) = (args.pages / 3, vec![1]);
+    }
+    let contest = Contest::new(&args)?;
+    let start = Instant::now();
+    let (plain, tuned) = lone(&args, &contest)?;
+    let mut entries = vec![plain];
+    for (name, mechanism, miners) in networks(&args)? {
+        let entry = network(&args, &contest, name, &mechanism, miners)?;
+        row(&entry, &entries[0], &tuned, start);
+        entries.push(entry);
+    }
+    entries.push(tuned);
+    if let Some(file) = &args.json {
+        fs_err::write(file, serde_json::to_vec(&entries)?)?;
+    }
+    if let Some(file) = &args.plot {
+        fs_err::write(file, plot::svg(&entries))?;
+    }
+    result(&args, &entries);
+    Ok(())
+}
+
+/// One trainer alone: at its own rate, and the best of all rates, constant and decayed.
+fn lone(args: &Args, contest: &Contest) -> Result<(Entry, Entry)> {
+    let mechanism = shipped("recommended")?;
+    let mut runs: Vec<(Speed, Vec<Curve>)> = Vec::new();
+    for speed in args.tuned.iter().flat_map(|rate| [false, true].map(|decays| Speed { rate: *rate, decays })) {
+        let curve = |seed: &u64| contest.race(mechanism.clone(), *seed)?.alone(contest.build(speed).as_ref());
+        let curves: Vec<Curve> = args.seeds.iter().map(curve).collect::<Result<_>>()?;
+        println!("alone, rate x{}{}: {:.4}", speed.rate, if speed.decays { ", decayed" } else { "" }, end(&curves));
+        runs.push((speed, curves));
+    }
+    let plain = runs[0].1.clone();
+    let best = runs.into_iter().min_by(|a, b| end(&a.1).total_cmp(&end(&b.1))).context("a trainer")?;
+    println!(
+        "\n| rules | miners | time to the plain trainer's loss | to the tuned one's | loss in the end | accepted |"
+    );
+    println!("|---|---|---|---|---|---|");
+    Ok((
+        Entry { name: "one trainer alone".into(), miners: 0, curves: plain },
+        Entry { name: "one trainer alone, tuned".into(), miners: 0, curves: best.1 },
+    ))
+}
+
+fn end(curves: &[Curve]) -> f64 {
+    curves.iter().map(Curve::end).sum::<f64>() / curves.len() as f64
+}
+
+fn shipped(name: &str) -> Result<Mechanism> {
+    let text = SHIPPED.iter().find(|(n, _)| *n == name).map(|(_, text)| *text).context("no such rules")?;
+    Ok(Mechanism::from_toml(text)?)
+}
+
+/// Everybody but the lone trainer: name, rules, miners.
+fn networks(args: &Args) -> Result<Vec<(String, Mechanism, usize)>> {
+    let (readme, recommended) = (shipped("readme")?, shipped("recommended")?);
+    let keeps = recommended.miner.on_new_master;
+    let with = |mechanism: &Mechanism, on_new_master| {
+        let mut other = mechanism.clone();
+        other.miner.on_new_master = on_new_master;
+        other
+    };
+    let mut all = Vec::new();
+    if !args.recommended_only {
+        all.push(("readme, reset".to_owned(), readme.clone(), OTHERS));
+        all.push(("readme, rebase".to_owned(), with(&readme, keeps), OTHERS));
+        all.push(("paired, reset".to_owned(), with(&recommended, OnNewMaster::Reset), OTHERS));
+        let mut whole = recommended.clone();
+        whole.acceptance = AcceptanceRules::Paired { scales: vec![1.0], margin: 0.0 };
+        all.push(("paired, rebase, whole deltas".to_owned(), whole, OTHERS));
+    }
+    for file in &args.rules {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        all.push((name, Mechanism::from_toml(&fs_err::read_to_string(file)?)?, OTHERS));
+    }
+    all.extend(args.miners.iter().map(|miners| ("recommended".to_owned(), recommended.clone(), *miners)));
+    Ok(all)
+}
+
+fn network(args: &Args, contest: &Contest, name: String, mechanism: &Mechanism, miners: usize) -> Result<Entry> {
+    let build = contest.build(Speed { rate: args.rate, decays: false });
+    let run = |seed: &u64| -> Result<Curve> {
+        let race = contest.race(mechanism.clone(), *seed)?;
+        Race { validator_speed: args.validator_speed.max(1), ..race }.network(build.as_ref(), miners)
+    };
+    let curves = args.seeds.iter().map(run).collect::<Result<_>>()?;
+    Ok(Entry { name, miners, curves })
+}
+
+/// Mean share of the whole time after which the `entry` has the loss that `goal` ends with; more than 1 if some seed never has.
+fn time(entry: &Entry, goal: &Entry) -> f64 {
+    let whole = |curve: &Curve| curve.points.last().map_or(1.0, |point| point.pages);
+    entry.mean(|i, curve| curve.reaches(goal.curves[i].end()).map_or(f64::INFINITY, |pages| pages / whole(curve)))
+}
+
+fn row(entry: &Entry, plain: &Entry, tuned: &Entry, start: Instant) {
+    let text = |time: f64| if time.is_finite() { format!("{time:.2}") } else { "never".into() };
+    println!(
+        "| {} | {} | {} | {} | {:.4} | {:.0} |",
+        entry.name,
+        entry.miners,
+        text(time(entry, plain)),
+        text(time(entry, tuned)),
+        entry.mean(|_, curve| curve.end()),
+        entry.mean(|_, curve| curve.accepted as f64),
+    );
+    let skips: Vec<_> = entry.curves.iter().map(|curve| &curve.skips).collect();
+    eprintln!("{} s, skips {skips:?}", start.elapsed().as_secs());
+}
+
+fn result(args: &Args, entries: &[Entry]) {
+    let (Some(plain), Some(tuned)) = (entries.first(), entries.last()) else { return };
+    let mut line = "RESULT".to_owned();
+    for entry in entries.iter().filter(|entry| entry.name == "recommended") {
+        let (to_plain, to_tuned) = (time(entry, plain), time(entry, tuned));
+        let _ = write!(line, " time_{0}={to_plain:.3} time_{0}_tuned={to_tuned:.3}", entry.miners);
+    }
+    println!("{line} pages={} seeds={}", args.pages, args.seeds.len());
+}
