@@ -46,7 +46,8 @@ pub fn man(args: &ManArgs, command: Command) -> Result<()> {
         return Ok(clap_mangen::generate_to(command, folder)?);
     }
     let mut page = Vec::new();
-    clap_mangen::Man::new(command).render(&mut page)?;
+    // As `generate_to` has it: without the command `help`.
+    clap_mangen::Man::new(command.disable_help_subcommand(true)).render(&mut page)?;
     Ok(std::io::stdout().write_all(&page)?)
 }
 

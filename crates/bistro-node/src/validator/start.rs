@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Validator;
-use super::state::State;
+use super::state::{self, State};
 use crate::compute::Meter;
 use crate::files::DataDir;
 use crate::leader::{self, Leader};
@@ -114,7 +114,10 @@ impl Validator {
             self.record(Event::Published { seq: master_seq, hash: master, object, global_loss })?;
         }
         (self.state.master_seq, self.state.master) = (master_seq, master);
-        self.record(self.log_checkpoint())
+        self.record(self.log_checkpoint())?;
+        // Without a state file, what the next records add to the scores would be lost with the first crash.
+        self.log.sync()?;
+        self.data.save(state::FILE, &self.state)
     }
 }
 

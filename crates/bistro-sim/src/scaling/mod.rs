@@ -220,7 +220,7 @@ impl<'a> Network<'a> {
 
     /// What the validator passed over.
     fn skips(&self) -> Result<BTreeMap<String, u64>> {
-        let (records, _) = log::read(&self.parts(0).data_dir.join("events.jsonl"))?;
+        let (records, _) = log::read(&self.parts(0).data_dir.join(log::FOLDER))?;
         let mut skips = BTreeMap::new();
         for record in records {
             if let Event::Skipped { skip, .. } = record.event {
