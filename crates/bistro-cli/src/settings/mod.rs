@@ -1,7 +1,7 @@
 //! Where a flag's value comes from: the command line, else a variable, else a file, else its default.
 //!
 //! The flags' own definition is all there is: adding one (a field of a struct in [`crate::args`]) makes its spellings, its
-//! variable `BISTRO_…` and its key in a file. [figment](figment) lays files and variables over each other and remembers which
+//! variable `BISTRO_…` and its key in a file. [figment] lays files and variables over each other and remembers which
 //! one a value is from; clap reads what comes out as it reads a command line, so that a value is checked in one way wherever
 //! it stands.
 //!
