@@ -1,4 +1,4 @@
-//! Rows of one parquet file: by [`super::text`] where the file is made as nearly all are, else by the general decoder.
+//! Rows of one parquet file: by `text.rs` where the file is made as nearly all are, else by the general decoder.
 
 use std::ops::Range;
 use std::sync::Arc;
