@@ -34,7 +34,7 @@ fn compile(lib: &Path) {
         .flag("-fno-trapping-math")
         .include(include.join("torch/csrc/api/include"))
         .include(include)
-        .files(["csrc/rows.cpp", "csrc/ops.cpp", "csrc/attention.cpp", "csrc/memory.cpp", "csrc/system.cpp"])
+        .files(["csrc/rows.cpp", "csrc/ops.cpp", "csrc/attention.cpp", "csrc/system.cpp"])
         .compile("bistro_kernels");
     println!("cargo::rustc-link-lib=gomp");
 }

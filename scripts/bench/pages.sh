@@ -21,14 +21,13 @@ main() {
     [[ ${1:-} != --quick ]] || rounds=3 pages=20
     "$ROOT/scripts/setup.sh"
     build_env
-    # The development profile compiles our crates for speed; of others', only what unpacks counts here.
-    (cd "$ROOT" && cargo build --locked -p bistro-pages --example pages_speed --config 'profile.dev.package.snap.opt-level=3') ||
+    (cd "$ROOT" && cargo build --locked --release -p bistro-pages --example pages_speed) ||
         die 'the build failed: see above'
     [[ -x $PYTHON/bin/python ]] || python3 -m venv "$PYTHON"
     "$PYTHON/bin/pip" install --quiet --disable-pip-version-check --requirement "$HERE/requirements.txt" >&2
     DIR=$(mktemp -d)
     trap 'rm -rf "$DIR"' EXIT
-    "$PYTHON/bin/python" "$HERE/compare.py" "$CARGO_TARGET_DIR/debug/examples/pages_speed" "$ROOT/corpus/sotu" "$(table)" "$DIR" \
+    "$PYTHON/bin/python" "$HERE/compare.py" "$CARGO_TARGET_DIR/release/examples/pages_speed" "$ROOT/corpus/sotu" "$(table)" "$DIR" \
         "$rounds" "$pages"
 }
 

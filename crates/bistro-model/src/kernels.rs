@@ -45,8 +45,6 @@ unsafe extern "C" {
         decay: f64,
         eps: f64,
     ) -> Message;
-    fn bistro_keep_memory() -> Message;
-    fn bistro_release_memory();
     fn bistro_load_library(name: *const c_char) -> Message;
     fn bistro_cuda_count(count: *mut c_int) -> Message;
     fn bistro_cuda_memory(device: c_int, free: *mut u64, total: *mut u64) -> Message;
@@ -216,18 +214,9 @@ pub fn cuda_memory(device: usize) -> Result<(u64, u64), String> {
     Ok((free_bytes, total))
 }
 
-/// From now on, memory of large tensors on the CPU is kept when they are freed, and used again, for the whole process: at most a
-/// quarter more than was ever in use at once.
-pub fn keep_memory() -> Result<(), TchError> {
-    // SAFETY: no arguments; tensors that were made before are freed as they were made.
-    torch(unsafe { bistro_keep_memory() })
-}
-
-/// Gives the kept memory back, of the CPU and of CUDA devices.
+/// Gives CUDA's kept memory back.
 pub fn empty_cache() {
     // SAFETY: no arguments. A failure leaves the cache as it was.
-    unsafe { bistro_release_memory() };
-    // SAFETY: as above.
     let _ = outcome(unsafe { bistro_empty_cache() });
 }
 

@@ -63,9 +63,7 @@ impl LlamaLearner {
         if let Some(threads) = options.threads {
             tch::set_num_threads(i32::try_from(threads.clamp(1, 1024)).unwrap_or(1));
         }
-        if device == Device::Cpu {
-            kernels::keep_memory()?;
-        } else {
+        if device != Device::Cpu {
             kernels::allow_tf32()?;
         }
         let loss = FusedLoss::new(config.vocab_size, chunk_tokens(&config, device));

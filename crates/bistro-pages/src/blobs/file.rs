@@ -41,8 +41,12 @@ impl FileBlobs {
             return Err(PagesError::page(Fault::DatasetChanged, self.place(path), why));
         }
         file.seek(SeekFrom::Start(range.start)).map_err(fault)?;
-        let mut bytes = vec![0; (range.end - range.start) as usize];
-        file.read_exact(&mut bytes).map_err(fault)?;
+        let length = range.end - range.start;
+        let mut bytes = Vec::with_capacity(length as usize);
+        file.take(length).read_to_end(&mut bytes).map_err(fault)?;
+        if bytes.len() as u64 != length {
+            return Err(fault(std::io::ErrorKind::UnexpectedEof.into()));
+        }
         Ok(bytes.into())
     }
 }

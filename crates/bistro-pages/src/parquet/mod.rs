@@ -5,7 +5,7 @@
 //! - [`footer`]: a file's table of contents.
 //! - [`read`]: rows of one file.
 //!   - `text`: those of an ordinary file, with little unpacked and nothing copied twice; `page`, `hybrid`, `unpack`: a column's
-//!     pages, the numbers in them, and their beginning without the rest.
+//!     pages, the numbers in them, and their beginning without the rest, in memory that a thread keeps (`scratch`).
 //! - [`scan`]: an index of files, from their footers.
 
 pub mod footer;
@@ -13,6 +13,7 @@ mod hybrid;
 mod page;
 pub mod read;
 pub mod scan;
+mod scratch;
 mod text;
 mod unpack;
 

@@ -1,9 +1,11 @@
 //! The beginning of a compressed page: where a row's text ends in the middle of its page, the rest is not unpacked.
 
-use std::borrow::Cow;
 use std::io::Read as _;
+use std::ops::Deref;
 
 use parquet::basic::Compression;
+
+use super::scratch::Scratch;
 
 /// Bytes that are unpacked beyond what an even spread over the page would need: rows are not of one length, and snappy
 /// stops where it is only to within a literal, of which most writers make none longer.
@@ -23,6 +25,24 @@ pub(super) enum Trouble {
     TooLarge,
 }
 
+/// The bytes of a page: as they lie there, or unpacked.
+#[derive(Debug)]
+pub(super) enum Bytes<'a> {
+    There(&'a [u8]),
+    Unpacked(Scratch),
+}
+
+impl Deref for Bytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::There(bytes) => bytes,
+            Self::Unpacked(bytes) => bytes,
+        }
+    }
+}
+
 /// A page as it lies in its file.
 #[derive(Clone, Copy)]
 pub(super) struct Page<'a> {
@@ -35,7 +55,7 @@ pub(super) struct Page<'a> {
 impl Page<'_> {
     /// Hands `read` the beginning of the page, about `part` (0 to 1) of it; if that is too little for it (`None`), all of
     /// it, and then too little means that the page is damaged. Returns the bytes and what was found in them.
-    pub(super) fn read<T>(&self, part: f64, read: impl Fn(&[u8]) -> Option<T>) -> Result<(Cow<'_, [u8]>, T), Trouble> {
+    pub(super) fn read<T>(&self, part: f64, read: impl Fn(&[u8]) -> Option<T>) -> Result<(Bytes<'_>, T), Trouble> {
         if self.size > MOST {
             return Err(Trouble::Unknown);
         }
@@ -55,35 +75,46 @@ impl Page<'_> {
     }
 
     /// At most the first `wanted` bytes, with a little less for want of a place to stop.
-    fn beginning(&self, wanted: usize) -> Result<Cow<'_, [u8]>, Trouble> {
+    fn beginning(&self, wanted: usize) -> Result<Bytes<'_>, Trouble> {
         let wanted = wanted.min(self.size);
         match self.compression {
-            Compression::UNCOMPRESSED => Ok(Cow::Borrowed(&self.packed[..wanted.min(self.packed.len())])),
-            Compression::SNAPPY => unsnap(self.packed, wanted, self.size).map(Cow::Owned).ok_or(Trouble::Damaged),
-            Compression::ZSTD(_) => unzstd(self.packed, wanted).map(Cow::Owned).map_err(|_| Trouble::Damaged),
+            Compression::UNCOMPRESSED => Ok(Bytes::There(&self.packed[..wanted.min(self.packed.len())])),
+            Compression::SNAPPY => unsnap(self.packed, wanted, self.size).map(Bytes::Unpacked).ok_or(Trouble::Damaged),
+            Compression::ZSTD(_) => unzstd(self.packed, wanted).map(Bytes::Unpacked).map_err(|_| Trouble::Damaged),
             _ => Err(Trouble::Unknown),
         }
     }
 }
 
-fn unzstd(packed: &[u8], wanted: usize) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(wanted);
-    zstd::stream::read::Decoder::with_buffer(packed)?.take(wanted as u64).read_to_end(&mut bytes)?;
+fn unzstd(packed: &[u8], wanted: usize) -> std::io::Result<Scratch> {
+    let mut reader = zstd::stream::read::Decoder::with_buffer(packed)?;
+    let mut bytes = Scratch::new(wanted);
+    let mut length = 0;
+    while length < wanted {
+        match reader.read(&mut bytes[length..])? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    bytes.truncate(length);
     Ok(bytes)
 }
 
 /// The library unpacks whole blocks only. But it writes in order and stops at what would not fit, so a block that claims to
 /// be shorter gives its beginning.
-fn unsnap(packed: &[u8], wanted: usize, size: usize) -> Option<Vec<u8>> {
+fn unsnap(packed: &[u8], wanted: usize, size: usize) -> Option<Scratch> {
     let (stated, length) = super::page::varint(packed)?;
     if stated != size as u64 {
         return None;
     }
-    let mut block = Vec::with_capacity(5 + packed.len());
-    // The claim in five bytes of seven bits, as its longest form has.
-    block.extend((0..5).map(|i| (wanted >> (7 * i) & 0x7f) as u8 | if i < 4 { 0x80 } else { 0 }));
-    block.extend_from_slice(&packed[length..]);
-    let mut bytes = vec![0; wanted];
+    let mut bytes = Scratch::new(wanted);
+    let mut block = Scratch::new(5 + packed.len() - length);
+    let (claim, rest) = block.split_at_mut(5);
+    // In five bytes of seven bits, as its longest form has.
+    for (i, byte) in claim.iter_mut().enumerate() {
+        *byte = (wanted >> (7 * i) & 0x7f) as u8 | if i < 4 { 0x80 } else { 0 };
+    }
+    rest.copy_from_slice(&packed[length..]);
     match snap::raw::Decoder::new().decompress(&block, &mut bytes) {
         Ok(_) => {}
         Err(snap::Error::Literal { len, dst_len: left, .. } | snap::Error::CopyWrite { len, dst_len: left })
@@ -160,13 +191,13 @@ mod tests {
             assert_eq!(read(&[], text.len()), Err(Trouble::Damaged), "{compression:?}");
             // Cut where the page begins: nothing of it comes.
             let cut = Page { packed: &whole[..1], compression, size: text.len() };
-            assert_eq!(cut.read(0.1, |bytes| bytes.get(text.len() / 10).copied()), Err(Trouble::Damaged));
+            assert_eq!(cut.read(0.1, |bytes| bytes.get(text.len() / 10).copied()).unwrap_err(), Trouble::Damaged);
         }
         for page in [
             Page { packed: &[1], compression: Compression::LZ4_RAW, size: 1 },
             Page { packed: &[1], compression: Compression::SNAPPY, size: MOST + 1 },
         ] {
-            assert_eq!(page.read(1.0, |_| Some(())), Err(Trouble::Unknown));
+            assert_eq!(page.read(1.0, |_| Some(())).unwrap_err(), Trouble::Unknown);
         }
     }
 }
