@@ -12,7 +12,12 @@ readonly PORT=19100
 readonly HOSTILE='</script><img src=x onerror=document.body.dataset.owned=1>'
 
 finish() {
-    ((!${#PIDS[@]})) || kill -INT "${PIDS[@]}" 2>/dev/null || true
+    # The programs first: without chain and buckets they would try for minutes to put away what they hold.
+    if ((${#PIDS[@]} > 1)); then
+        kill -INT "${PIDS[@]:1}" 2>/dev/null || true
+        wait "${PIDS[@]:1}" || true
+    fi
+    ((!${#PIDS[@]})) || kill -INT "${PIDS[0]}" 2>/dev/null || true
     wait
     rm -rf "$WORK"
 }
@@ -73,7 +78,8 @@ poison() {
     endpoint=$(sed -nE 's/.*AWS_ENDPOINT_URL=([^ ]+).*/\1/p' <<<"$line")
     bucket=$(sed -nE 's/.*--bucket ([^ ]+).*/\1/p' <<<"$line")
     printf '{"%s": 1}' "$HOSTILE" >"$WORK/latest.json"
-    curl -fsS --aws-sigv4 aws:amz:us-east-1:s3 --user "$key:$secret" -T "$WORK/latest.json" \
+    curl -fsS --aws-sigv4 aws:amz:us-east-1:s3 --user "$key:$secret" \
+        --header "x-amz-content-sha256: $(sha256sum "$WORK/latest.json" | cut -d' ' -f1)" -T "$WORK/latest.json" \
         "$endpoint/$bucket/bistro/v1/212/$hotkey/latest.json"
 }
 
@@ -115,7 +121,8 @@ main() {
     grep -q '&lt;img src=x' <<<"$dom" || die 'the hostile manifest is not on the page'
     ! grep -q 'data-owned' <<<"$dom" || die 'the hostile manifest ran'
     "$CARGO_TARGET_DIR/debug/bistro-validator" status --data-dir "$WORK/net/state/validator" || die 'status does not answer'
-    "$CARGO_TARGET_DIR/debug/bistro-miner" status --data-dir "$WORK/net/state/miner-1" --subtensor.chain_endpoint \
+    AWS_ENDPOINT_URL=$(sed -nE 's/.*AWS_ENDPOINT_URL=([^ ]+).*/\1/p' <<<"${lines[1]}") \
+        "$CARGO_TARGET_DIR/debug/bistro-miner" status --data-dir "$WORK/net/state/miner-1" --subtensor.chain_endpoint \
         "$(sed -nE 's/.*--subtensor.chain_endpoint ([^ ]+).*/\1/p' <<<"${lines[1]}")" || die 'status does not answer'
     shoot 0 validator
     shoot 1 miner

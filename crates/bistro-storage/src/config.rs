@@ -45,7 +45,8 @@ impl S3Config {
         // Not the default chain of regions: off AWS it would wait for an instance-metadata service that is not there.
         let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
             .or_else(ProfileFileRegionProvider::new());
-        let found = aws_config::defaults(behavior()).http_client(https()).region(region).load().await;
+        // Nor the chain of credentials, which asks for a region of its own in the same way.
+        let found = aws_config::defaults(behavior()).http_client(https()).region(region).no_credentials().load().await;
         Self {
             endpoint_url: found.endpoint_url().map(Into::into),
             region: found.region().map(ToString::to_string),

@@ -1,0 +1,199 @@
+//! A validator and a miner as people see them while they run: the page, JSON and metrics over HTTP, `status` from another shell,
+//! lines of JSON on standard error, and the end at Ctrl-C. No secret stands in any of it.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use bistro_localnet::network::{LocalNetwork, Member, Setup};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+
+const CONFIG: &str = r#"{"model_type": "llama", "vocab_size": 50257, "hidden_size": 16, "intermediate_size": 24,
+    "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 256,
+    "tie_word_embeddings": true}"#;
+
+/// How long anything here may take beside other tests.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+fn program(role: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_bistro-localnet")).with_file_name(format!("bistro-{role}"))
+}
+
+struct Running {
+    child: Child,
+    port: u16,
+}
+
+/// Starts the program of `role` as `member`, with the page on a free port and its log as JSON in `log`.
+async fn start(
+    network: &LocalNetwork,
+    role: &str,
+    member: &Member,
+    corpus: &Path,
+    log: &Path,
+    more: &[&str],
+) -> Running {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let child = Command::new(program(role))
+        .args(network.flags(member))
+        .envs(network.environment(member))
+        .args(["--device", "cpu", "--threads", "1", "--log-format", "json"])
+        .args(["--http", &format!("127.0.0.1:{port}"), "--dataset", &format!("dir:{}", corpus.display())])
+        .args(more)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(log).unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    Running { child, port }
+}
+
+impl Running {
+    /// What `method path` is answered with, head and body; nothing while nobody listens.
+    async fn ask(&self, method: &str, path: &str) -> Option<(String, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.to_owned(), body.to_owned()))
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let (head, body) = self.ask("GET", path).await.unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}\n{body}");
+        body
+    }
+
+    /// What `/api/status` says once `ready` holds of it.
+    async fn status(&self, ready: impl Fn(&Value) -> bool) -> Value {
+        let (begun, mut last) = (Instant::now(), String::from("nothing"));
+        while begun.elapsed() < PATIENCE {
+            if let Some((_, body)) = self.ask("GET", "/api/status").await {
+                let status: Value = serde_json::from_str(&body).unwrap();
+                if ready(&status) {
+                    return status;
+                }
+                last = body;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        panic!("the program gets no further than {last}");
+    }
+
+    /// Ctrl-C, and the status it ends with.
+    async fn interrupt(mut self) -> Option<i32> {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap().code()
+    }
+}
+
+/// `status` of another shell: no keys, no region, and an instance-metadata service that nobody is to ask.
+async fn status_of(network: &LocalNetwork, role: &str, member: &Member, more: &[&str]) -> Output {
+    let metadata = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let folder = network.setup.dir.join("state").join(&member.name);
+    let mut command = Command::new(program(role));
+    command.arg("status").args(["--data-dir", folder.to_str().unwrap(), "--netuid", &network.setup.netuid.to_string()]);
+    command.args(["--subtensor.chain_endpoint", &network.chain.url()]).args(more);
+    command.env("AWS_ENDPOINT_URL", network.s3.endpoint()).env_remove("AWS_REGION").env("HOME", "/nonexistent");
+    command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{}", metadata.local_addr().unwrap()));
+    tokio::select! {
+        output = command.output() => output.unwrap(),
+        _ = metadata.accept() => panic!("the instance-metadata service is asked"),
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_are_seen_by_page_metrics_status_and_log_without_a_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let [corpus, config, judge_log, miner_log] =
+        ["corpus", "config.json", "judge.log", "miner.log"].map(|n| dir.path().join(n));
+    std::fs::create_dir(&corpus).unwrap();
+    let words = "The senate asks the people, and the people give the senate an answer.\n\n".repeat(4000);
+    std::fs::write(corpus.join("words.txt"), words).unwrap();
+    std::fs::write(&config, CONFIG).unwrap();
+    let names = ["validator", "miner"].map(str::to_owned).into();
+    let setup =
+        Setup { dir: dir.path().join("network"), block_time: Duration::from_millis(500), names, ..Setup::default() };
+    let network = LocalNetwork::start(setup).await.unwrap();
+    let [judge, worker] = [0, 1].map(|i| network.members[i].clone());
+    let model = ["--rows-per-page", "4", "--model", config.to_str().unwrap()];
+    let validator = start(&network, "validator", &judge, &corpus, &judge_log, &model).await;
+    let miner = start(&network, "miner", &worker, &corpus, &miner_log, &[]).await;
+
+    let status =
+        validator.status(|status| status["status"]["validator"]["counts"]["accepted"].as_u64() > Some(0)).await;
+    assert_eq!(status["status"]["about"]["hotkey"], judge.hotkey.to_string(), "{status}");
+    assert!(status["status"]["validator"].to_string().contains(&worker.hotkey.to_string()), "{status}");
+    miner.status(|status| status["status"]["miner"]["uploads"].as_u64() > Some(0)).await;
+    let mut seen = Vec::new();
+    for (program, metric) in [(&validator, "bistro_validator_verdicts_total"), (&miner, "bistro_miner_uploads_total")] {
+        assert_eq!(program.get("/healthz").await.trim(), "ok");
+        let (page, metrics) = (program.get("/").await, program.get("/metrics").await);
+        assert!(page.contains("<script src="), "{page}");
+        assert!(metrics.contains(metric), "{metrics}");
+        let (refused, _) = program.ask("POST", "/api/status").await.unwrap();
+        assert!(refused.starts_with("HTTP/1.1 405"), "{refused}");
+        seen.extend([page, metrics, program.get("/api/status").await]);
+    }
+
+    // The validator's log reaches its bucket with its next masters; from there the miner hears of itself.
+    let told = async {
+        loop {
+            let output = status_of(&network, "miner", &worker, &["--json"]).await;
+            let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(answer["running"], true, "{answer}");
+            if answer["judgements"][0]["judged"].as_u64() > Some(0) {
+                break answer;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, told).await.expect("the validator's log tells of the miner");
+    assert_eq!(answer["judgements"][0]["validator"], judge.hotkey.to_string(), "{answer}");
+    for (role, member) in [("validator", &judge), ("miner", &worker)] {
+        let output = status_of(&network, role, member, &[]).await;
+        assert!(output.status.success() && said(&output).contains(&member.hotkey.to_string()), "{output:?}");
+        seen.push(said(&output));
+    }
+
+    assert_eq!(miner.interrupt().await, Some(0));
+    assert_eq!(validator.interrupt().await, Some(0));
+    let gone = status_of(&network, "validator", &judge, &[]).await;
+    assert_eq!(gone.status.code(), Some(3), "{gone:?}");
+    for (log, last) in [(judge_log, "stopped; this master is published"), (miner_log, "stopped; saved work")] {
+        let text = std::fs::read_to_string(log).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        assert!(lines.iter().all(|line| line["level"].is_string() && line["timestamp"].is_string()), "{text}");
+        assert!(lines.last().unwrap().to_string().contains(last), "{text}");
+        seen.push(text);
+    }
+    let wallets = network.setup.dir.join("wallets");
+    let key = |name: &str| std::fs::read_to_string(wallets.join(name).join("hotkeys/default")).unwrap();
+    for member in [&judge, &worker] {
+        let file: Value = serde_json::from_str(&key(&member.name)).unwrap();
+        let secrets = ["privateKey", "secretSeed", "secretPhrase"].into_iter().filter_map(|field| file[field].as_str());
+        let secrets: Vec<&str> =
+            secrets.map(|secret| secret.trim_start_matches("0x")).chain([member.secret_key.as_str()]).collect();
+        assert!(
+            secrets.len() > 1,
+            "the wallet holds a secret: {:?}",
+            file.as_object().map(|file| file.keys().collect::<Vec<_>>())
+        );
+        for secret in secrets {
+            assert!(seen.iter().all(|text| !text.contains(secret)), "a secret of {} is to be seen", member.name);
+        }
+    }
+    network.stop().await;
+}
