@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | ended in order | as you like |
 //! | 2 | a mistake in flags, files or set-up; the message says which | after mending it |
-//! | 3 | `doctor` found something that fails | after mending it |
+//! | 3 | `doctor` found something that fails, or `status` no program that runs well | after mending it |
 //! | 4 | the chain has no place for this hotkey: not registered, or the endpoint belongs to another network | after registering |
 //! | 75 | a failure that may be gone at the next start (`EX_TEMPFAIL`) | yes, at once or after a pause |
 //! | 130 | ended at once, at the second Ctrl-C | as you like |
@@ -15,7 +15,7 @@ use bistro_node::NodeError;
 
 /// A mistake in flags, files or set-up, or a refusal that only an operator can mend.
 pub const REFUSED: u8 = 2;
-/// `doctor` found something that fails.
+/// `doctor` found something that fails, or `status` no program that runs well.
 pub const UNHEALTHY: u8 = 3;
 /// The chain has no place for this hotkey.
 pub const NO_PLACE: u8 = 4;

@@ -23,18 +23,19 @@ const ASKING: Duration = Duration::from_mins(1);
 /// Flags of `status`.
 #[derive(Args, Clone, Debug)]
 pub struct StatusArgs {
-    /// Wallet and hotkey.
-    #[command(flatten)]
-    wallet: WalletArgs,
-    /// The chain.
-    #[command(flatten)]
-    subtensor: SubtensorArgs,
+    // Before the groups, whose headings would go on over them.
     /// Folder of this program's state; by default one for each subnet and hotkey below `~/.bistro`.
     #[arg(long, env = "BISTRO_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Print everything as one JSON document.
     #[arg(long)]
     json: bool,
+    /// Wallet and hotkey.
+    #[command(flatten)]
+    wallet: WalletArgs,
+    /// The chain.
+    #[command(flatten)]
+    subtensor: SubtensorArgs,
 }
 
 /// Asks the program that runs with the data folder, and prints what it says; of a miner also what validators say in their
