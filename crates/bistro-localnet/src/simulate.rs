@@ -20,9 +20,9 @@ pub struct SimulateArgs {
     /// The first seed: to run one again that broke a promise, `--first-seed SEED --seeds 1`.
     #[arg(long, default_value_t = 0)]
     first_seed: u64,
-    /// The scenario, a TOML file (`config/scenarios/`): `rules`, `blocks`, `faults`, `kills`, `reorganisations`, `validators` and
-    /// `weight_copiers` (stakes), `commit_reveal`, `miners` (kinds), `page_seconds`. What it leaves out is the default's: honest
-    /// miners among attackers, one call in ten failing.
+    /// The scenario, a TOML file (`config/scenarios/`): `rules`, `blocks`, `faults`, `kills`, `reorganisations`, `clock_jumps`,
+    /// `validators` and `weight_copiers` (stakes), `commit_reveal`, `miners` (kinds), `page_seconds`. What it leaves out is the
+    /// default's: honest miners among attackers, one call in ten failing.
     #[arg(long, value_name = "FILE", conflicts_with = "attackers")]
     scenario: Option<PathBuf>,
     /// Blocks, instead of the scenario's; with `--attackers` 2000 by default.

@@ -114,6 +114,36 @@ fn said(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+/// `bistro-miner status --json` once the validator's log, which reaches its bucket with its next masters, tells of the miner.
+async fn told_of(network: &LocalNetwork, miner: &Member) -> Value {
+    let told = async {
+        loop {
+            let output = status_of(network, "miner", miner, &["--json"]).await;
+            let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(answer["running"], true, "{answer}");
+            if answer["judgements"][0]["judged"].as_u64() > Some(0) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("the validator's log tells of the miner")
+}
+
+/// No secret of the member stands in what was seen.
+fn no_secret_of(network: &LocalNetwork, member: &Member, seen: &[String]) {
+    let path = network.setup.dir.join("wallets").join(&member.name).join("hotkeys/default");
+    let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let fields = ["privateKey", "secretSeed", "secretPhrase"];
+    let mut secrets: Vec<&str> = fields.iter().filter_map(|field| file[field].as_str()).collect();
+    assert!(!secrets.is_empty(), "the wallet of {} holds no secret", member.name);
+    secrets.push(&member.secret_key);
+    for secret in secrets {
+        let bare = secret.trim_start_matches("0x");
+        assert!(seen.iter().all(|text| !text.contains(bare)), "a secret of {} is to be seen", member.name);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_are_seen_by_page_metrics_status_and_log_without_a_secret() {
     let dir = tempfile::tempdir().unwrap();
@@ -148,19 +178,7 @@ async fn programs_are_seen_by_page_metrics_status_and_log_without_a_secret() {
         seen.extend([page, metrics, program.get("/api/status").await]);
     }
 
-    // The validator's log reaches its bucket with its next masters; from there the miner hears of itself.
-    let told = async {
-        loop {
-            let output = status_of(&network, "miner", &worker, &["--json"]).await;
-            let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-            assert_eq!(answer["running"], true, "{answer}");
-            if answer["judgements"][0]["judged"].as_u64() > Some(0) {
-                break answer;
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    };
-    let answer = tokio::time::timeout(PATIENCE, told).await.expect("the validator's log tells of the miner");
+    let answer = told_of(&network, &worker).await;
     assert_eq!(answer["judgements"][0]["validator"], judge.hotkey.to_string(), "{answer}");
     for (role, member) in [("validator", &judge), ("miner", &worker)] {
         let output = status_of(&network, role, member, &[]).await;
@@ -179,21 +197,8 @@ async fn programs_are_seen_by_page_metrics_status_and_log_without_a_secret() {
         assert!(lines.last().unwrap().to_string().contains(last), "{text}");
         seen.push(text);
     }
-    let wallets = network.setup.dir.join("wallets");
-    let key = |name: &str| std::fs::read_to_string(wallets.join(name).join("hotkeys/default")).unwrap();
     for member in [&judge, &worker] {
-        let file: Value = serde_json::from_str(&key(&member.name)).unwrap();
-        let secrets = ["privateKey", "secretSeed", "secretPhrase"].into_iter().filter_map(|field| file[field].as_str());
-        let secrets: Vec<&str> =
-            secrets.map(|secret| secret.trim_start_matches("0x")).chain([member.secret_key.as_str()]).collect();
-        assert!(
-            secrets.len() > 1,
-            "the wallet holds a secret: {:?}",
-            file.as_object().map(|file| file.keys().collect::<Vec<_>>())
-        );
-        for secret in secrets {
-            assert!(seen.iter().all(|text| !text.contains(secret)), "a secret of {} is to be seen", member.name);
-        }
+        no_secret_of(&network, member, &seen);
     }
     network.stop().await;
 }

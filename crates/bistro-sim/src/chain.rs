@@ -366,6 +366,28 @@ impl Clock for VirtualClock {
     }
 }
 
+/// Virtual time with a wall clock that somebody sets anew every minute, up to some days back or forth.
+pub struct JumpingClock;
+
+#[async_trait]
+impl Clock for JumpingClock {
+    fn unix_millis(&self) -> u64 {
+        const DAY: u64 = 86_400_000;
+        let elapsed = VirtualClock.elapsed();
+        // Its digits are as good as random, and the same in every run.
+        let set = (elapsed.as_secs() / 60).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        100 * DAY + set % (6 * DAY) + elapsed.as_millis() as u64
+    }
+
+    fn elapsed(&self) -> Duration {
+        VirtualClock.elapsed()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        VirtualClock.sleep(duration).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

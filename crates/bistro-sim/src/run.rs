@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bistro_core::ids::{Hash, Hotkey};
+use bistro_core::ports::Clock;
 use bistro_core::rules::Rules;
 use bistro_node::status::Board;
 use bistro_node::{NodeError, Parts, Pulse, leader, validator};
@@ -16,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::{BLOCK_TIME, FakeIdentity, NETUID, Pace, SimChain, VirtualClock};
+use crate::chain::{BLOCK_TIME, FakeIdentity, JumpingClock, NETUID, Pace, SimChain, VirtualClock};
 use crate::course::Course;
 use crate::faults::{Faults, Faulty};
 use crate::kinds::{self, Kind, Mining};
@@ -78,6 +79,7 @@ pub(crate) struct World {
     pub(crate) miners: Vec<(Hotkey, Kind)>,
     pub(crate) dir: PathBuf,
     faults: Faults,
+    clock: Arc<dyn Clock>,
     page_time: Duration,
 }
 
@@ -114,6 +116,7 @@ async fn simulate(scenario: &Scenario, seed: u64, dir: &Path) -> Result<Outcome>
         miners: miners.iter().copied().zip(scenario.miners.iter().copied()).collect(),
         dir: dir.to_owned(),
         faults: Faults::new(seed, scenario.faults),
+        clock: if scenario.clock_jumps { Arc::new(JumpingClock) } else { Arc::new(VirtualClock) },
         page_time: Duration::from_secs_f64(scenario.page_seconds),
     });
     let stop = CancellationToken::new();
@@ -199,10 +202,10 @@ impl World {
             identity: Arc::new(FakeIdentity(hotkey)),
             own: Arc::new(self.buckets.own(&bucket)),
             public: Arc::new(self.buckets.clone()),
-            clock: Arc::new(VirtualClock),
+            clock: self.clock.clone(),
             data_dir: self.dir.join(bucket),
             board: Board::default(),
-            pulse: Pulse::new(Arc::new(VirtualClock)),
+            pulse: Pulse::new(self.clock.clone()),
         };
         if !faulty {
             return plain;

@@ -22,6 +22,8 @@ pub struct Scenario {
     pub kills: usize,
     /// How often another branch of the chain wins, and what is not final is gone.
     pub reorganisations: usize,
+    /// Whether everybody's wall clock is set back and forth by days.
+    pub clock_jumps: bool,
     /// Stake of each validator.
     pub validators: Vec<u64>,
     /// Stake of each validator that copies the others' weights.
@@ -43,6 +45,7 @@ impl Default for Scenario {
             faults: 0.1,
             kills: 2,
             reorganisations: 4,
+            clock_jumps: false,
             validators: vec![1000, 400],
             weight_copiers: Vec::new(),
             commit_reveal: 0,

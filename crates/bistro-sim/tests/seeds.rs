@@ -35,6 +35,15 @@ fn the_same_seed_gives_the_same_run() {
     assert_ne!(first.digest, run(&scenario, 8).unwrap().digest);
 }
 
+/// Time for people is in the log and nowhere else: under a wall clock that is set back and forth by days the same happens.
+#[test]
+fn a_wall_clock_that_jumps_changes_nothing() {
+    let still = run(&Scenario::default(), 5).unwrap();
+    let jumping = run(&Scenario { clock_jumps: true, ..Scenario::default() }, 5).unwrap();
+    assert_ne!(still.digest, jumping.digest, "the logs tell the time");
+    assert_eq!(jumping, Outcome { digest: jumping.digest, ..still });
+}
+
 #[test]
 fn without_faults_honest_miners_bring_the_loss_down() {
     let scenario: Scenario = Scenario::from_toml(
