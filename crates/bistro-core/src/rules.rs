@@ -234,11 +234,12 @@ fn collect_differences(path: &str, a: &serde_json::Value, b: &serde_json::Value,
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::pages::Config;
 
-    fn rules(name: &str) -> Rules {
+    /// A run's rules with a shipped mechanism.
+    pub(crate) fn rules(name: &str) -> Rules {
         let (_, text) = SHIPPED.iter().find(|(n, _)| *n == name).unwrap();
         Rules {
             version: 1,

@@ -44,8 +44,7 @@ use upload::{Parcel, Statement};
 /// How long an epoch waits for news that are nearly there. They have had a whole epoch to come.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// How long an upload waits for the newest master, asked for as the last step began. A delta on an older one may be refused,
-/// and an epoch is lost.
+/// How long an upload waits for the very newest master. A delta on an older one may be refused, and an epoch is lost.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// How long the last upload may take when the program is told to stop.
@@ -105,11 +104,18 @@ pub async fn run(
     let mut m = Miner::start(parts, build, options, stop).await?;
     m.look(None);
     m.catch_up(None).await?;
+    let rebase = matches!(m.rules.mechanism.miner.on_new_master, OnNewMaster::Rebase { .. });
     while let Some(block) = m.next_epoch().await? {
         m.catch_up(Some(GRACE)).await?;
         let batch = m.local_pages(block).await?;
         m.look(None);
-        if m.train(&batch).await? {
+        if m.train(&batch)? {
+            // Work that survives a new master is uploaded on the newest one: on an older one it may be refused.
+            if rebase {
+                m.catch_up(Some(GRACE)).await?;
+                m.look(m.leader.clone());
+                m.catch_up(Some(FRESH)).await?;
+            }
             m.upload(block).await?;
             m.checkpoint().await?;
         }
@@ -234,19 +240,12 @@ impl Miner {
         Ok(batch)
     }
 
-    /// Trains on the batch, step by step; false if it was cut short by a stop. Work that survives a new master ends on the
-    /// newest one, for on an older one it may be refused: it is asked for while the last step computes.
-    async fn train(&mut self, batch: &TokenBatch) -> Result<bool, NodeError> {
-        let rebase = matches!(self.rules.mechanism.miner.on_new_master, OnNewMaster::Rebase { .. });
+    /// Trains on the batch, step by step; false if it was cut short by a stop.
+    fn train(&mut self, batch: &TokenBatch) -> Result<bool, NodeError> {
         let (mut sum, mut steps, mut tokens, begun) = (0.0, 0_u64, 0_u64, self.parts.clock.elapsed());
-        let mut pieces = batch.chunks(self.batch_rows).peekable();
-        while let Some(piece) = pieces.next() {
+        for piece in batch.chunks(self.batch_rows) {
             if self.stop.is_cancelled() {
                 return Ok(false);
-            }
-            if rebase && pieces.peek().is_none() {
-                self.catch_up(Some(GRACE)).await?;
-                self.look(self.leader.clone());
             }
             let report = self.meter.model(|| self.learner.train_step(&piece))?;
             sum += report.loss;
@@ -261,9 +260,6 @@ impl Miner {
         tracing::info!(block = %self.state.head, base = self.base.seq, steps = self.state.steps, tokens, loss, "trained");
         let time = self.parts.clock.unix_millis();
         self.parts.board.miner(|miner| miner.trained(time, loss, self.state.steps));
-        if rebase {
-            self.catch_up(Some(FRESH)).await?;
-        }
         Ok(steps > 0)
     }
 
