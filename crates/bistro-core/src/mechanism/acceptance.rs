@@ -140,6 +140,19 @@ mod tests {
     }
 
     #[test]
+    fn what_equals_the_master_is_no_improvement() {
+        let rules = AcceptanceRules::Paired { scales: vec![1.0], margin: 0.0 };
+        assert!(!accepts(&Acceptance::new(), &rules, 7.0, &one(7.0)));
+    }
+
+    #[test]
+    fn a_rule_says_what_it_tries_and_whether_it_needs_the_masters_loss() {
+        let paired = AcceptanceRules::Paired { scales: vec![1.0, 0.25], margin: 0.0 };
+        assert_eq!((paired.scales(), paired.needs_base()), (&[1.0, 0.25][..], true));
+        assert_eq!((README.scales(), README.needs_base()), (&[1.0][..], false));
+    }
+
+    #[test]
     fn a_lucky_page_does_not_block_the_paired_rule() {
         let rules = AcceptanceRules::Paired { scales: vec![1.0], margin: 0.0 };
         let mut acceptance = Acceptance::new();
