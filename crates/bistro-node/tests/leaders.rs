@@ -15,6 +15,7 @@ use bistro_node::leader::{self, Leader, SILENT_BLOCKS};
 use bistro_node::replay::source;
 use bistro_node::{NodeError, Parts, audit, log, miner, validator};
 use bistro_sim::chain::FakeIdentity;
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use world::{NETUID, ToyBuild, World, rules};
@@ -22,6 +23,12 @@ use world::{NETUID, ToyBuild, World, rules};
 const FIRST: Hotkey = Hotkey([1; 32]);
 const MINER: Hotkey = Hotkey([2; 32]);
 const SECOND: Hotkey = Hotkey([4; 32]);
+
+/// A folder for everybody's state, a network whose second validator has `second` stake against 1000, and what stops everybody.
+fn stage(second: u64) -> (TempDir, World, CancellationToken) {
+    let world = World::with_stakes(&[(FIRST, 1_000), (MINER, 0), (SECOND, second)]);
+    (tempfile::tempdir().unwrap(), world, CancellationToken::new())
+}
 
 type Program<T> = JoinHandle<Result<T, NodeError>>;
 
@@ -79,10 +86,8 @@ fn events(dir: &Path, bucket: &str, which: fn(&Event) -> bool) -> usize {
 /// leader comes back, and goes on from theirs.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_lost_leader_is_replaced_and_takes_over_again_when_it_is_back() {
-    let dir = tempfile::tempdir().unwrap();
+    let (dir, world, stop) = stage(500);
     let dir = dir.path();
-    let world = World::with_stakes(&[(FIRST, 1_000), (MINER, 0), (SECOND, 500)]);
-    let stop = CancellationToken::new();
     let first = validate(&world, FIRST, dir, 1, &stop);
     let second = validate(&world, SECOND, dir, 4, &stop);
     let m = mine(&world, dir, &stop);
@@ -115,10 +120,8 @@ async fn a_lost_leader_is_replaced_and_takes_over_again_when_it_is_back() {
 /// A leader whose master does not get better is not silent: it renews its pointer.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_leader_without_miners_stays_the_leader() {
-    let dir = tempfile::tempdir().unwrap();
+    let (dir, world, stop) = stage(500);
     let dir = dir.path();
-    let world = World::with_stakes(&[(FIRST, 1_000), (MINER, 0), (SECOND, 500)]);
-    let stop = CancellationToken::new();
     let programs = [validate(&world, FIRST, dir, 1, &stop), validate(&world, SECOND, dir, 4, &stop)];
     blocks(2 * SILENT_BLOCKS + 50).await;
     assert_eq!(leader(&world, dir).await.manifest.hotkey, FIRST);
@@ -132,10 +135,8 @@ async fn a_leader_without_miners_stays_the_leader() {
 /// Stake moves: the new first publishes what follows, from the old one's last master, and the old one follows it.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn the_leader_changes_when_stake_moves() {
-    let dir = tempfile::tempdir().unwrap();
+    let (dir, world, stop) = stage(500);
     let dir = dir.path();
-    let world = World::with_stakes(&[(FIRST, 1_000), (MINER, 0), (SECOND, 500)]);
-    let stop = CancellationToken::new();
     let programs = [validate(&world, FIRST, dir, 1, &stop), validate(&world, SECOND, dir, 4, &stop)];
     let m = mine(&world, dir, &stop);
     blocks(40).await;
@@ -158,10 +159,8 @@ async fn the_leader_changes_when_stake_moves() {
 /// Two with the same stake: the lower uid leads, and only one publishes.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn of_two_with_the_same_stake_one_leads() {
-    let dir = tempfile::tempdir().unwrap();
+    let (dir, world, stop) = stage(1_000);
     let dir = dir.path();
-    let world = World::with_stakes(&[(FIRST, 1_000), (MINER, 0), (SECOND, 1_000)]);
-    let stop = CancellationToken::new();
     let programs = [validate(&world, FIRST, dir, 1, &stop), validate(&world, SECOND, dir, 4, &stop)];
     let m = mine(&world, dir, &stop);
     blocks(50).await;
@@ -179,10 +178,8 @@ async fn of_two_with_the_same_stake_one_leads() {
 /// are and goes on working, and follows again once it is mended.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_broken_master_is_not_followed_and_harms_nobody() {
-    let dir = tempfile::tempdir().unwrap();
+    let (dir, world, stop) = stage(500);
     let dir = dir.path();
-    let world = World::with_stakes(&[(FIRST, 1_000), (MINER, 0), (SECOND, 500)]);
-    let stop = CancellationToken::new();
     let first = validate(&world, FIRST, dir, 1, &stop);
     let second = validate(&world, SECOND, dir, 4, &stop);
     let m = mine(&world, dir, &stop);
