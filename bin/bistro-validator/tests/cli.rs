@@ -76,18 +76,15 @@ fn a_chain_that_does_not_answer_is_a_temporary_failure() {
     let wallets = wallet(home.path());
     // Port 9 of the loopback (discard) is closed.
     let endpoint = "ws://127.0.0.1:9";
-    let output = run(&[
-        "--bucket",
-        "decis",
-        "--wallet.path",
-        &wallets,
-        "--wallet.name",
-        "w",
-        "--subtensor.chain_endpoint",
-        endpoint,
-    ]);
+    let line =
+        ["--bucket", "decis", "--wallet.path", &wallets, "--wallet.name", "w", "--subtensor.chain_endpoint", endpoint];
+    let output = run(&line);
     assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
-    assert!(stderr(&output).contains(endpoint), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains(endpoint) && said.contains(" INFO ") && !said.contains('\x1b'), "{said}");
+
+    let quiet = stderr(&run(&[&line[..], &["-q", "--color", "always"]].concat()));
+    assert!(quiet.contains(endpoint) && !quiet.contains("INFO") && quiet.contains("\x1b[31mERROR"), "{quiet}");
 }
 
 /// A program with a folder of its own to stand in.

@@ -100,6 +100,23 @@ pub struct LoggingArgs {
     /// All detail.
     #[arg(long = "logging.trace", global = true)]
     pub trace: bool,
+    /// Only warnings and errors, unless more detail is asked for.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Colours in the log: `auto` is at a terminal, unless `NO_COLOR` is set.
+    #[arg(long, global = true, env = "BISTRO_COLOR", default_value = "auto", value_name = "WHEN")]
+    pub color: Colour,
+}
+
+/// When the log is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// Where somebody looks at it.
+    Auto,
+    /// Even into a file or a pipe.
+    Always,
+    /// Not at all.
+    Never,
 }
 
 /// Form of the log lines.

@@ -71,7 +71,7 @@ pub async fn connect(subject: &Subject, stop: &CancellationToken) -> Result<Part
         watchdog::start(pulse.clone(), patience)?;
     }
     let board = board(subject, &network.name, &key.hotkey(), &data_dir);
-    if progress::at_terminal() {
+    if args.watch.draws() {
         tokio::spawn(progress::show(board.clone(), stop.clone()));
     }
     let waiting = board.wait("connecting to the chain", now(), None);

@@ -8,7 +8,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::args::{LogFormat, LoggingArgs};
+use crate::args::{Colour, LogFormat, LoggingArgs};
 use crate::exit;
 use crate::progress::{self, AboveBars};
 use crate::{service, watch};
@@ -39,23 +39,33 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 }
 
 fn start_logs(args: &LoggingArgs) {
-    let level = match (args.trace, args.debug) {
-        (true, _) => "trace",
-        (false, true) => "debug",
-        (false, false) => "info",
-    };
+    let level = level(args);
     // The libraries below are told to be quiet: their details bury what an operator looks for.
     let ours = format!(
         "warn,bistro={level},bistro_chain={level},bistro_cli={level},bistro_model={level},bistro_node={level},bistro_pages={level},bistro_storage={level},bistro_watch={level},bistro_miner={level},bistro_validator={level}"
     );
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(ours));
-    let colour = progress::at_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = match args.color {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto => progress::at_terminal() && std::env::var_os("NO_COLOR").is_none(),
+    };
     let lines = tracing_subscriber::fmt::layer().with_writer(AboveBars).with_target(false);
     let lines = match args.log_format {
         LogFormat::Pretty => lines.with_ansi(colour).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(filter).with(lines).with(watch::complaints().clone()).init();
+}
+
+/// How much this project's own crates tell.
+fn level(args: &LoggingArgs) -> &'static str {
+    match args {
+        LoggingArgs { trace: true, .. } => "trace",
+        LoggingArgs { debug: true, .. } => "debug",
+        LoggingArgs { quiet: true, .. } => "warn",
+        _ => "info",
+    }
 }
 
 async fn watch_signals(stop: CancellationToken) {

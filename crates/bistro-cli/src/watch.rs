@@ -29,6 +29,16 @@ pub struct WatchArgs {
     /// A name under which the page may be asked for, such as a proxy's; addresses and `localhost` always may.
     #[arg(long = "http.host", value_name = "NAME")]
     pub hosts: Vec<String>,
+    /// No bars at a terminal; a line a minute instead, as where there is none.
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+impl WatchArgs {
+    /// Whether waits are drawn as bars.
+    pub fn draws(&self) -> bool {
+        progress::at_terminal() && !self.no_progress
+    }
 }
 
 /// An address to serve at; a port alone is one of the loopback.
@@ -79,7 +89,7 @@ pub async fn start(common: &Common, parts: &Parts, stop: &CancellationToken) -> 
         Ok(socket) => drop(tokio::spawn(socket.serve(source.clone(), stop.clone()))),
         Err(error) => tracing::warn!(%error, "`status` from another shell will not find this program"),
     }
-    if !progress::at_terminal() {
+    if !args.draws() {
         tokio::spawn(heartbeat::tell(source, stop.clone()));
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! The machine: D17 to D20.
 
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use bistro_model::{device, memory};
@@ -95,22 +97,41 @@ fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
-/// D20.
-pub(super) fn limits() -> Outcome {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    match line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()) {
+/// D20. `port` is to be free for the web page.
+pub(super) fn limits(port: Option<SocketAddr>) -> Outcome {
+    let files = match files() {
         Some(files) if files < FILES => {
             let says = format!("{files} files may be open, {FILES} are wanted");
-            Outcome::warn(says, format!("ulimit -n {FILES}; for a service LimitNOFILE={FILES}"))
+            return Outcome::warn(says, format!("ulimit -n {FILES}; for a service LimitNOFILE={FILES}"));
         }
-        Some(files) => Outcome::pass(format!("{files} files may be open")),
-        None => Outcome::skip("the system does not tell how many files may be open"),
+        Some(files) => format!("{files} files may be open"),
+        None => "the system does not tell how many files may be open".to_owned(),
+    };
+    let Some(address) = port else { return Outcome::pass(files) };
+    match TcpListener::bind(address) {
+        Ok(_) => Outcome::pass(format!("{files}; {address} is free for the web page")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            let says = format!(
+                "{address} is taken: by this program if it runs already, and otherwise its web page has no place"
+            );
+            Outcome::warn(says, "--http with another port")
+        }
+        Err(error) => {
+            Outcome::fail(format!("the web page cannot be served at {address}: {error}"), "--http with another address")
+        }
     }
+}
+
+/// How many files this process may have open.
+fn files() -> Option<u64> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Verdict;
     use super::*;
 
     /// The set-up script fetches the libtorch that this check wants.
@@ -126,5 +147,19 @@ mod tests {
         let (version, folder) = libtorch();
         assert!(folder.is_some(), "this test is linked with it");
         assert!(version.is_none_or(|version| version.starts_with(LIBTORCH)));
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_told_and_one_that_is_no_place_of_this_machine_fails() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let outcome = limits(Some(address));
+        assert_eq!(outcome.verdict, Verdict::Warn);
+        assert!(outcome.says.starts_with(&format!("{address} is taken")), "{}", outcome.says);
+        drop(taken);
+        let outcome = limits(Some(address));
+        assert_eq!(outcome.verdict, Verdict::Pass, "{}", outcome.says);
+        // An address that is kept for documentation belongs to no machine.
+        assert_eq!(limits(Some("192.0.2.1:9100".parse().unwrap())).verdict, Verdict::Fail);
     }
 }

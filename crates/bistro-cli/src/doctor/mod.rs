@@ -44,7 +44,7 @@ pub const CHECKS: [(&str, &str, &str); 20] = [
     ("D17", "device", "libtorch is the one this program is made for, and computes on the device"),
     ("D18", "memory", "the model fits"),
     ("D19", "disk", "state and cache fit"),
-    ("D20", "limits", "the system lets the program open enough files"),
+    ("D20", "limits", "the program may open enough files, and its web page's port is free"),
 ];
 
 /// How a check ended.

@@ -12,6 +12,7 @@ use super::subject::{Subject, World};
 use super::{Outcome, Report, Verdict, bucket, chain, data, machine, wallet};
 use crate::connect::SystemClock;
 use crate::exit;
+use crate::watch::HttpAddress;
 
 /// How long a check may take at the start of a program: all of them run at the same time, and the whole takes no longer.
 const AT_START: Duration = Duration::from_secs(8);
@@ -68,6 +69,8 @@ impl Depth {
 
 /// What `doctor` and every start look at.
 async fn common(subject: &Subject, world: &World, rules: Option<&Rules>, depth: Depth) -> Found {
+    // A program that starts binds its port itself, and says so where it cannot.
+    let port = subject.common.watch.http.filter(|_| !depth.quick).map(|HttpAddress(address)| address);
     let local = async {
         let tokenizer = rules.cloned();
         let (device, tokenizer) = tokio::join!(
@@ -81,7 +84,7 @@ async fn common(subject: &Subject, world: &World, rules: Option<&Rules>, depth: 
             device,
             tokenizer,
             ("D19", machine::disk(subject, world)),
-            ("D20", machine::limits()),
+            ("D20", machine::limits(port)),
         ]
     };
     let reach = async {
