@@ -16,6 +16,7 @@ pub mod trial;
 pub mod turn;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bistro_core::events::{Checkpoint, Event, Judged, Record};
 use bistro_core::ids::{Block, Hash, Hotkey};
@@ -79,6 +80,8 @@ pub struct Validator {
     /// Turns in a row that ended in a skip.
     skips: usize,
     meter: Meter,
+    /// Since when no delta was found to judge.
+    fruitless_since: Option<Duration>,
     /// The turn that comes next, its delta on the way.
     upcoming: Option<Upcoming>,
     /// What was seen in everybody's buckets.
@@ -184,7 +187,8 @@ impl Validator {
         self.head = head.max(self.head);
         if idle {
             self.skips = 0;
-            self.meter.idle_since(begun);
+            // There was nothing to judge in the turns before, either.
+            self.meter.idle_since(self.fruitless_since.take().unwrap_or(begun));
         }
         if self.head.since(self.metagraph.block) >= METAGRAPH_BLOCKS {
             self.refresh().await?;
@@ -199,7 +203,7 @@ impl Validator {
             Ok(block) => block,
             Err(error) => {
                 tracing::warn!(%error, "the chain does not answer; judging goes on at the last known block");
-                self.parts.clock.sleep(std::time::Duration::from_secs(3)).await;
+                self.parts.clock.sleep(Duration::from_secs(3)).await;
                 self.head
             }
         }
@@ -318,7 +322,7 @@ impl Validator {
     }
 
     async fn judge(&mut self, turn: &mut Turn, delta: &Delta) -> Result<Outcome, NodeError> {
-        self.skips = 0;
+        (self.skips, self.fruitless_since) = (0, None);
         let Self { parts, rules, pages, rng, .. } = self;
         let window = rules.mechanism.window.judged(pages.index(), turn.block, turn.miner.uid);
         let another = || selection::sample(&window, 1, rng).pop();

@@ -96,6 +96,7 @@ impl Validator {
             head,
             leads,
             skips: 0,
+            fruitless_since: None,
             upcoming: None,
         };
         validator.begin_log(version)?;

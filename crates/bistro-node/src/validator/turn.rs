@@ -69,6 +69,7 @@ impl Validator {
             }
             self.begin_turn(&upcoming.turn.pages());
         }
+        self.fruitless_since.get_or_insert(self.parts.clock.elapsed());
         self.parts.pulse.beat_within("waiting for a delta", self.fetcher().patience());
         tokio::select! {
             () = self.stop.cancelled() => Ok(None),
