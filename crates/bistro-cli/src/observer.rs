@@ -12,6 +12,7 @@ use bistro_node::status::Board;
 use bistro_node::{Parts, Pulse};
 use bistro_storage::{S3Config, S3PublicBuckets};
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::connect::SystemClock;
 
@@ -29,6 +30,7 @@ pub async fn connect(network: &Network, netuid: NetUid) -> Result<Parts> {
         data_dir: PathBuf::new(),
         board: Board::default(),
         pulse: Pulse::new(Arc::new(SystemClock)),
+        stop: CancellationToken::new(),
     })
 }
 

@@ -13,6 +13,7 @@ use bistro_core::ports::{BucketAddress, Clock, Identity as _};
 use bistro_node::status::Board;
 use bistro_node::{Parts, Pulse};
 use bistro_storage::{Credentials, S3Config, S3OwnBucket, S3PublicBuckets};
+use tokio_util::sync::CancellationToken;
 
 use crate::chain::{GenesisNeuron, LocalChain, LocalChainConfig, TAO};
 use crate::s3::{LocalS3, LocalS3Config};
@@ -230,6 +231,7 @@ impl Place {
             data_dir: self.data_dir,
             board: Board::default(),
             pulse: Pulse::new(Arc::new(WallClock)),
+            stop: CancellationToken::new(),
         })
     }
 }

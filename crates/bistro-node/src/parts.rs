@@ -7,6 +7,7 @@ use std::time::Duration;
 use bistro_core::ids::NetUid;
 use bistro_core::ports::{Chain, Clock, Identity, Learner, OwnBucket, Pages, PortError, PublicBuckets, Retry};
 use bistro_core::rules::Rules;
+use tokio_util::sync::CancellationToken;
 
 use crate::Pulse;
 use crate::compute::compute;
@@ -33,6 +34,8 @@ pub struct Parts {
     pub board: Board,
     /// What the loop is doing, for the watchdog.
     pub pulse: Pulse,
+    /// Cancelled when the program is to end: by whoever runs the loop, which puts it here.
+    pub stop: CancellationToken,
 }
 
 impl Parts {
@@ -74,7 +77,11 @@ pub(crate) fn learner(parts: &Parts, build: &dyn Build, rules: &Rules) -> Result
 /// Attempts of [`patiently`] before it gives up: with its pauses, about ten minutes.
 const ATTEMPTS: u32 = 12;
 
-/// Repeats `attempt` while its failure is a passing one, with pauses from one second up to a minute.
+/// The same for a program that is to end: somebody waits for it.
+const LAST_ATTEMPTS: u32 = 3;
+
+/// Repeats `attempt` while its failure is a passing one, with pauses from one second up to a minute; a stop ends a pause, and
+/// leaves few attempts.
 pub(crate) async fn patiently<T, F: Future<Output = Result<T, PortError>>>(
     parts: &Parts,
     what: &'static str,
@@ -85,13 +92,21 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T, PortError>>>(
     for tried in 1.. {
         parts.pulse.beat(what);
         match attempt().await {
-            Err(error) if error.retry == Retry::Soon && tried < ATTEMPTS => {
+            Err(error) if error.retry == Retry::Soon && tried < attempts(parts) => {
                 tracing::warn!(%error, tried, "{what} failed; again in {} s", pause.as_secs());
-                parts.clock.sleep(pause).await;
+                if parts.stop.is_cancelled() {
+                    parts.clock.sleep(pause).await;
+                } else {
+                    tokio::select! { biased; () = parts.clock.sleep(pause) => {} () = parts.stop.cancelled() => {} }
+                }
                 pause = (pause * 2).min(Duration::from_mins(1));
             }
             outcome => return outcome,
         }
     }
     unreachable!("the last attempt returns")
+}
+
+fn attempts(parts: &Parts) -> u32 {
+    if parts.stop.is_cancelled() { LAST_ATTEMPTS } else { ATTEMPTS }
 }

@@ -5,7 +5,6 @@ use bistro_core::events::Event;
 use bistro_core::ids::{Block, Hotkey, Uid};
 use bistro_core::ports::{Metagraph, PortError, Retry};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::Parts;
 use crate::log::EventLog;
@@ -25,8 +24,8 @@ pub struct Offer {
 /// Keeps only the newest offer.
 pub type Offers = watch::Sender<Option<Offer>>;
 
-/// Sets what is offered until `stop`: the newest offer, whenever the chain's rate limit has passed.
-pub async fn submit(parts: Parts, mut offers: watch::Receiver<Option<Offer>>, log: EventLog, stop: CancellationToken) {
+/// Sets what is offered until the program is to end: the newest offer, whenever the chain's rate limit has passed.
+pub async fn submit(parts: Parts, mut offers: watch::Receiver<Option<Offer>>, log: EventLog) {
     let work = async {
         while offers.changed().await.is_ok() {
             let mut block = parts.chain.head().await.unwrap_or_default();
@@ -41,7 +40,7 @@ pub async fn submit(parts: Parts, mut offers: watch::Receiver<Option<Offer>>, lo
             }
         }
     };
-    tokio::select! { () = stop.cancelled() => {} () = work => {} }
+    tokio::select! { () = parts.stop.cancelled() => {} () = work => {} }
 }
 
 /// Without a chain there is no clock but the wall's.

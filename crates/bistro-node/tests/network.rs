@@ -9,6 +9,7 @@ use bistro_core::events::Event;
 use bistro_core::ids::{Block, Hash, Hotkey, Uid};
 use bistro_core::mechanism::Verdict;
 use bistro_core::params::{Params, Tensor};
+use bistro_core::ports::{PortError, Retry};
 use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
 use bistro_core::rules::Rules;
 use bistro_core::skip::Reason;
@@ -589,4 +590,27 @@ async fn an_idle_whale_does_not_stop_a_run_from_beginning() {
     stop.cancel();
     assert!(v.await.unwrap().unwrap().seq > 1);
     m.await.unwrap().unwrap();
+}
+
+/// Somebody waits at a terminal for it, or a machine shuts down.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_program_whose_bucket_is_gone_still_ends_soon_after_it_is_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(&[key(1), key(2)]);
+    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let validator = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    let miner = start_miner(world.parts(key(2), dir.path()), 2, &stop);
+    blocks(20).await;
+    let gone = PortError { name: "Down".into(), message: "no route".into(), retry: Retry::Soon };
+    for bucket in ["bucket-1", "bucket-2"] {
+        world.buckets.break_bucket(bucket, Some(gone.clone()));
+    }
+    // Both are in the middle of their patience by now.
+    blocks(70).await;
+    let told = tokio::time::Instant::now();
+    stop.cancel();
+    let (validator, miner) = (validator.await.unwrap(), miner.await.unwrap());
+    assert!(told.elapsed() < Duration::from_secs(30), "{:?}", told.elapsed());
+    assert!(validator.is_err_and(|error| error.to_string().contains("no route")), "the last master was not published");
+    drop(miner);
 }

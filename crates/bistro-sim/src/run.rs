@@ -206,6 +206,7 @@ impl World {
             data_dir: self.dir.join(bucket),
             board: Board::default(),
             pulse: Pulse::new(self.clock.clone()),
+            stop: CancellationToken::new(),
         };
         if !faulty {
             return plain;

@@ -11,6 +11,7 @@ use bistro_model::{LlamaConfig, TrainOptions};
 use bistro_node::status::Board;
 use bistro_node::{Parts, Pulse};
 use bistro_storage::{S3Config, S3OwnBucket, S3PublicBuckets};
+use tokio_util::sync::CancellationToken;
 
 use crate::args::{Common, MinerFlags, ValidatorFlags};
 use crate::connect::{self, SystemClock};
@@ -158,6 +159,7 @@ impl World {
             identity: Arc::new(key),
             board: Board::default(),
             pulse: Pulse::new(Arc::new(SystemClock)),
+            stop: CancellationToken::new(),
         })
     }
 }

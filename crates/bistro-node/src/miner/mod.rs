@@ -65,7 +65,6 @@ pub struct Miner {
     uid: Uid,
     encoding: Encoding,
     batch_rows: usize,
-    stop: CancellationToken,
     meter: Meter,
     uploads: u64,
     /// The block at which the last epoch began.
@@ -101,7 +100,7 @@ pub async fn run(
     options: Options,
     stop: CancellationToken,
 ) -> Result<Summary, NodeError> {
-    let mut m = Miner::start(parts, build, options, stop).await?;
+    let mut m = Miner::start(Parts { stop, ..parts }, build, options).await?;
     m.look(None);
     m.catch_up(None).await?;
     let rebase = matches!(m.rules.mechanism.miner.on_new_master, OnNewMaster::Rebase { .. });
@@ -126,7 +125,7 @@ pub async fn run(
 impl Miner {
     /// The chain's head, or `None` when it is time to stop.
     async fn next_epoch(&mut self) -> Result<Option<Block>, NodeError> {
-        if self.stop.is_cancelled() {
+        if self.parts.stop.is_cancelled() {
             return Ok(None);
         }
         self.parts.pulse.beat("asking for the newest block");
@@ -160,7 +159,7 @@ impl Miner {
         let enough = async {
             match patience {
                 Some(patience) => self.parts.clock.sleep(patience).await,
-                None => self.stop.cancelled().await,
+                None => self.parts.stop.cancelled().await,
             }
         };
         let news = tokio::select! {
@@ -244,7 +243,7 @@ impl Miner {
     fn train(&mut self, batch: &TokenBatch) -> Result<bool, NodeError> {
         let (mut sum, mut steps, mut tokens, begun) = (0.0, 0_u64, 0_u64, self.parts.clock.elapsed());
         for piece in batch.chunks(self.batch_rows) {
-            if self.stop.is_cancelled() {
+            if self.parts.stop.is_cancelled() {
                 return Ok(false);
             }
             let report = self.meter.model(|| self.learner.train_step(&piece))?;

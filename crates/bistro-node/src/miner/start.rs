@@ -7,7 +7,6 @@ use bistro_core::protocol::Encoding;
 use bistro_core::rules::{Mechanism, Rules};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
-use tokio_util::sync::CancellationToken;
 
 use super::Miner;
 use super::state::{self, State};
@@ -34,19 +33,14 @@ pub struct Options {
 
 impl Miner {
     /// Commits the bucket, takes the rules from the leader, and restores saved work or begins at the newest master.
-    pub(super) async fn start(
-        parts: Parts,
-        build: &dyn Build,
-        options: Options,
-        stop: CancellationToken,
-    ) -> Result<Self, NodeError> {
+    pub(super) async fn start(parts: Parts, build: &dyn Build, options: Options) -> Result<Self, NodeError> {
         let data = DataDir::open(&parts.data_dir)?;
         let metagraph = register(&parts).await?;
         let hotkey = parts.identity.hotkey();
         let uid = metagraph.neuron(&hotkey).ok_or(NodeError::NotRegistered { hotkey, netuid: parts.netuid })?.uid;
         let leader = tokio::select! {
             leader = wait_for_master(&parts, Block(0), Block(u64::MAX)) => leader?.ok_or_else(stopped)?,
-            () = stop.cancelled() => return Err(stopped().into()),
+            () = parts.stop.cancelled() => return Err(stopped().into()),
         };
         let (rules, digest) = (leader.rules(&parts).await?, leader.manifest.rules);
         if let Some(own) = options.mechanism.filter(|own| *own != rules.mechanism) {
@@ -85,7 +79,6 @@ impl Miner {
             state,
             base,
             uid,
-            stop,
             rng: ChaCha20Rng::from_seed(options.seed),
             encoding: options.encoding,
             batch_rows: options.batch_rows.max(1),

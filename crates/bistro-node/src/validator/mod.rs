@@ -73,7 +73,6 @@ pub struct Validator {
     offers: Offers,
     /// Sets what is offered, and ends with this: it writes into the same log.
     _setting: AbortOnDropHandle<()>,
-    stop: CancellationToken,
     head: Block,
     /// Whether this validator's master is the one that everybody follows.
     leads: bool,
@@ -109,7 +108,8 @@ pub async fn run(
     options: Options,
     stop: CancellationToken,
 ) -> Result<Summary, NodeError> {
-    let mut v = Validator::start(parts, build, options, stop).await?; //      master = init_model(); upload( master )
+    let parts = Parts { stop, ..parts };
+    let mut v = Validator::start(parts, build, options).await?; //      master = init_model(); upload( master )
     v.measure().await?;
     while let Some((mut turn, downloaded)) = v.next_turn().await? {
         //                         loop:                                      uid = random.choice( metagraph.uids )
@@ -174,12 +174,12 @@ impl Validator {
     /// Moves on to the chain's head; false when it is time to stop. A round of skips waits for the next block: nothing new
     /// can be there before.
     async fn next_block(&mut self) -> Result<bool, NodeError> {
-        if self.stop.is_cancelled() {
+        if self.parts.stop.is_cancelled() {
             return Ok(false);
         }
         let idle = self.is_idle_after(0);
         self.parts.pulse.beat("waiting for a block");
-        let (stop, begun) = (self.stop.clone(), self.parts.clock.elapsed());
+        let (stop, begun) = (self.parts.stop.clone(), self.parts.clock.elapsed());
         let head = tokio::select! {
             () = stop.cancelled() => return Ok(false),
             head = self.wait_for_head(idle) => head,
@@ -424,10 +424,10 @@ impl Validator {
     /// Stores the newest master whole, so that anybody can load what was reached.
     async fn finish(mut self) -> Result<Summary, NodeError> {
         self.measure().await?;
+        self.data.save(state::FILE, &self.state)?;
         if self.leads && self.lineage.hotkey == self.parts.identity.hotkey() {
             self.lineage = publish::snapshot_now(&self.parts, self.head, &self.master, &self.lineage).await?.into();
         }
-        self.data.save(state::FILE, &self.state)?;
         self.publisher.finish(self.head).await;
         Ok(Summary {
             seq: self.master.seq,

@@ -10,7 +10,6 @@ use bistro_core::rules::{Mechanism, Rules};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Validator;
@@ -37,12 +36,7 @@ pub struct Options {
 
 impl Validator {
     /// Commits the bucket, finds or begins the master, restores the state.
-    pub(super) async fn start(
-        parts: Parts,
-        build: &dyn Build,
-        options: Options,
-        stop: CancellationToken,
-    ) -> Result<Self, NodeError> {
+    pub(super) async fn start(parts: Parts, build: &dyn Build, options: Options) -> Result<Self, NodeError> {
         let data = DataDir::open(&parts.data_dir)?;
         let metagraph = register(&parts).await?;
         let log = open_log(&data, &parts).await?;
@@ -63,7 +57,7 @@ impl Validator {
         let state = restore(&data, &log, &State::new(digest, &master, &mut rng), &rules.mechanism)?;
         let publisher = Publisher::new(&parts, &log);
         let (offers, receiver) = watch::channel(None);
-        let setting = tokio::spawn(weights::submit(parts.clone(), receiver, log.clone(), stop.clone()));
+        let setting = tokio::spawn(weights::submit(parts.clone(), receiver, log.clone()));
         let head = metagraph.block;
         let found = leader::find(&parts, &metagraph).await?;
         let (slots, version) = (super::slots(&metagraph), options.version);
@@ -92,7 +86,6 @@ impl Validator {
             metagraph,
             offers,
             _setting: AbortOnDropHandle::new(setting),
-            stop,
             head,
             leads,
             skips: 0,

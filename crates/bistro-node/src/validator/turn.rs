@@ -72,7 +72,7 @@ impl Validator {
         self.fruitless_since.get_or_insert(self.parts.clock.elapsed());
         self.parts.pulse.beat_within("waiting for a delta", self.fetcher().patience());
         tokio::select! {
-            () = self.stop.cancelled() => Ok(None),
+            () = self.parts.stop.cancelled() => Ok(None),
             arrived = upcoming.arrive() => Ok(Some(arrived)),
         }
     }

@@ -19,6 +19,7 @@ use bistro_sim::chain::{FakeIdentity, Pace, SimChain, VirtualClock};
 use bistro_storage::fake::FakeBuckets;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use tokio_util::sync::CancellationToken;
 
 /// Virtual time of a block.
 const BLOCK_TIME: Duration = Duration::from_secs(1);
@@ -66,6 +67,7 @@ impl World {
             data_dir: dir.join(&bucket),
             board: Board::default(),
             pulse: Pulse::new(Arc::new(VirtualClock)),
+            stop: CancellationToken::new(),
         }
     }
 

@@ -197,6 +197,7 @@ impl<'a> Network<'a> {
             data_dir: self.dir.join(bucket),
             board: bistro_node::status::Board::default(),
             pulse: bistro_node::pulse::Pulse::new(Arc::new(VirtualClock)),
+            stop: CancellationToken::new(),
         }
     }
 
