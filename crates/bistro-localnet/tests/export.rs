@@ -1,7 +1,9 @@
 //! `bistro-validator model export` against a network that runs: real programs, real chain and S3 interfaces.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::path::{Path, PathBuf};
+mod programs;
+
+use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -9,28 +11,12 @@ use bistro_core::ids::Block;
 use bistro_core::protocol::MasterManifest;
 use bistro_localnet::network::{LocalNetwork, Setup};
 use bistro_node::leader;
-use tokio::process::{Child, Command};
-
-const CONFIG: &str = r#"{"model_type": "llama", "vocab_size": 50257, "hidden_size": 16, "intermediate_size": 24,
-    "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 256,
-    "tie_word_embeddings": true}"#;
-
-fn validator() -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_bistro-localnet")).with_file_name("bistro-validator")
-}
+use tokio::process::Child;
 
 /// A validator that begins a run with the model of `config`.
 fn begin(network: &LocalNetwork, corpus: &Path, config: &Path) -> Child {
-    let member = &network.members[0];
-    Command::new(validator())
-        .args(network.flags(member))
-        .envs(network.environment(member))
-        .args(["--device", "cpu", "--threads", "1", "--rows-per-page", "4", "--model", config.to_str().unwrap()])
-        .args(["--dataset", &format!("dir:{}", corpus.display())])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
+    programs::of_member(network, "validator", &network.members[0], corpus)
+        .args(["--rows-per-page", "4", "--model", config.to_str().unwrap()])
         .spawn()
         .unwrap()
 }
@@ -50,13 +36,15 @@ async fn published(network: &LocalNetwork) -> MasterManifest {
 
 /// `bistro-validator model …` of somebody who has the network's addresses and no keys.
 async fn model(network: &LocalNetwork, args: &[&str]) -> Output {
-    let output = Command::new(validator())
+    let output = programs::program("validator")
         .arg("model")
         .args(args)
         .env("AWS_ENDPOINT_URL", network.s3.endpoint())
         .env("AWS_REGION", "us-east-1")
         .env_remove("AWS_ACCESS_KEY_ID")
         .env_remove("AWS_SECRET_ACCESS_KEY")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .output();
     output.await.unwrap()
 }
@@ -68,12 +56,8 @@ fn said(output: &Output) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_networks_master_is_exported_without_keys_and_measured() {
     let dir = tempfile::tempdir().unwrap();
-    let [corpus, config, out, text] =
-        ["corpus", "config.json", "master", "corpus/words.txt"].map(|n| dir.path().join(n));
-    std::fs::create_dir(&corpus).unwrap();
-    std::fs::write(&text, "The senate asks the people, and the people give the senate an answer.\n".repeat(2000))
-        .unwrap();
-    std::fs::write(&config, CONFIG).unwrap();
+    let (corpus, config) = programs::material(dir.path());
+    let (out, text) = (dir.path().join("master"), corpus.join("words.txt"));
     let setup = Setup {
         dir: dir.path().join("network"),
         block_time: Duration::from_millis(200),

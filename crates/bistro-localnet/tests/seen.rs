@@ -2,7 +2,9 @@
 //! lines of JSON on standard error, and the end at Ctrl-C. No secret stands in any of it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::path::{Path, PathBuf};
+mod programs;
+
+use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,16 +14,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-const CONFIG: &str = r#"{"model_type": "llama", "vocab_size": 50257, "hidden_size": 16, "intermediate_size": 24,
-    "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 256,
-    "tie_word_embeddings": true}"#;
-
 /// How long anything here may take beside other tests.
 const PATIENCE: Duration = Duration::from_mins(2);
-
-fn program(role: &str) -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_bistro-localnet")).with_file_name(format!("bistro-{role}"))
-}
 
 struct Running {
     child: Child,
@@ -38,16 +32,10 @@ async fn start(
     more: &[&str],
 ) -> Running {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let child = Command::new(program(role))
-        .args(network.flags(member))
-        .envs(network.environment(member))
-        .args(["--device", "cpu", "--threads", "1", "--log-format", "json"])
-        .args(["--http", &format!("127.0.0.1:{port}"), "--dataset", &format!("dir:{}", corpus.display())])
+    let child = programs::of_member(network, role, member, corpus)
+        .args(["--log-format", "json", "--http", &format!("127.0.0.1:{port}")])
         .args(more)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
         .stderr(std::fs::File::create(log).unwrap())
-        .kill_on_drop(true)
         .spawn()
         .unwrap();
     Running { child, port }
@@ -99,7 +87,8 @@ impl Running {
 async fn status_of(network: &LocalNetwork, role: &str, member: &Member, more: &[&str]) -> Output {
     let metadata = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let folder = network.setup.dir.join("state").join(&member.name);
-    let mut command = Command::new(program(role));
+    let mut command = programs::program(role);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command.arg("status").args(["--data-dir", folder.to_str().unwrap(), "--netuid", &network.setup.netuid.to_string()]);
     command.args(["--subtensor.chain_endpoint", &network.chain.url()]).args(more);
     command.env("AWS_ENDPOINT_URL", network.s3.endpoint()).env_remove("AWS_REGION").env("HOME", "/nonexistent");
@@ -147,12 +136,8 @@ fn no_secret_of(network: &LocalNetwork, member: &Member, seen: &[String]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_are_seen_by_page_metrics_status_and_log_without_a_secret() {
     let dir = tempfile::tempdir().unwrap();
-    let [corpus, config, judge_log, miner_log] =
-        ["corpus", "config.json", "judge.log", "miner.log"].map(|n| dir.path().join(n));
-    std::fs::create_dir(&corpus).unwrap();
-    let words = "The senate asks the people, and the people give the senate an answer.\n\n".repeat(4000);
-    std::fs::write(corpus.join("words.txt"), words).unwrap();
-    std::fs::write(&config, CONFIG).unwrap();
+    let (corpus, config) = programs::material(dir.path());
+    let [judge_log, miner_log] = ["judge.log", "miner.log"].map(|n| dir.path().join(n));
     let names = ["validator", "miner"].map(str::to_owned).into();
     let setup =
         Setup { dir: dir.path().join("network"), block_time: Duration::from_millis(500), names, ..Setup::default() };

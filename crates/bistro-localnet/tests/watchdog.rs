@@ -1,12 +1,12 @@
 //! A program whose loop stands still ends with status 75, so that whoever supervises it starts it again.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::path::PathBuf;
+mod programs;
+
 use std::process::Stdio;
 use std::time::Duration;
 
 use bistro_localnet::network::{LocalNetwork, Setup};
-use tokio::process::Command;
 
 /// Shorter than the 30 seconds for which the loop waits for a block by right, longer than anything it does before.
 const STALL_AFTER: &str = "15";
@@ -14,22 +14,15 @@ const STALL_AFTER: &str = "15";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loop_that_stands_still_ends_with_status_75() {
     let dir = tempfile::tempdir().unwrap();
-    let corpus = dir.path().join("corpus");
-    std::fs::create_dir(&corpus).unwrap();
-    std::fs::write(corpus.join("a.txt"), "The people of the United States keep the union.\n\n".repeat(2_000)).unwrap();
+    let (corpus, _) = programs::material(dir.path());
     let names = vec!["validator".to_owned()];
     let block_time = Duration::from_millis(300);
     let setup = Setup { dir: dir.path().to_owned(), names, block_time, faults: true, ..Setup::default() };
     let network = LocalNetwork::start(setup).await.unwrap();
     let member = network.members[0].clone();
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_bistro-localnet")).with_file_name("bistro-validator");
-    let validator = Command::new(program)
-        .args(network.flags(&member))
-        .args(["--device", "cpu", "--threads", "1", "--stall-after", STALL_AFTER, "--dataset"])
-        .arg(format!("dir:{}", corpus.display()))
-        .envs(network.environment(&member))
+    let validator = programs::of_member(&network, "validator", &member, &corpus)
+        .args(["--stall-after", STALL_AFTER])
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
         .spawn()
         .unwrap();
     // Once it has measured the first master it has nothing to do but to wait for blocks.
