@@ -18,11 +18,15 @@ use crate::connect::SystemClock;
 
 /// The world as anybody sees it.
 pub async fn connect(network: &Network, netuid: NetUid) -> Result<Parts> {
-    let chain = SubtensorChain::connect(network, netuid, None).await?;
+    Ok(parts(Arc::new(SubtensorChain::connect(network, netuid, None).await?), netuid).await)
+}
+
+/// The same over a connection to the chain that is there.
+pub async fn parts(chain: Arc<SubtensorChain>, netuid: NetUid) -> Parts {
     let s3 = S3Config::from_environment().await;
-    Ok(Parts {
+    Parts {
         netuid,
-        chain: Arc::new(chain),
+        chain,
         identity: Arc::new(Nobody),
         own: Arc::new(Nobody),
         public: Arc::new(S3PublicBuckets::new(&s3)),
@@ -31,7 +35,7 @@ pub async fn connect(network: &Network, netuid: NetUid) -> Result<Parts> {
         board: Board::default(),
         pulse: Pulse::new(Arc::new(SystemClock)),
         stop: CancellationToken::new(),
-    })
+    }
 }
 
 /// Checks signatures, makes none, and has no bucket.

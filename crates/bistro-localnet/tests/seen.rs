@@ -83,20 +83,39 @@ impl Running {
     }
 }
 
-/// `status` of another shell: no keys, no region, and an instance-metadata service that nobody is to ask.
-async fn status_of(network: &LocalNetwork, role: &str, member: &Member, more: &[&str]) -> Output {
+/// A command of another shell: no keys, no region, and an instance-metadata service that nobody is to ask.
+async fn observed(network: &LocalNetwork, role: &str, args: &[&str]) -> Output {
     let metadata = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let folder = network.setup.dir.join("state").join(&member.name);
     let mut command = programs::program(role);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.arg("status").args(["--data-dir", folder.to_str().unwrap(), "--netuid", &network.setup.netuid.to_string()]);
-    command.args(["--subtensor.chain_endpoint", &network.chain.url()]).args(more);
+    command.args(args).args(["--netuid", &network.setup.netuid.to_string()]);
+    command.args(["--subtensor.chain_endpoint", &network.chain.url()]);
     command.env("AWS_ENDPOINT_URL", network.s3.endpoint()).env_remove("AWS_REGION").env("HOME", "/nonexistent");
     command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{}", metadata.local_addr().unwrap()));
     tokio::select! {
         output = command.output() => output.unwrap(),
         _ = metadata.accept() => panic!("the instance-metadata service is asked"),
     }
+}
+
+async fn status_of(network: &LocalNetwork, role: &str, member: &Member, more: &[&str]) -> Output {
+    let folder = network.setup.dir.join("state").join(&member.name);
+    observed(network, role, &[&["status", "--data-dir", folder.to_str().unwrap()], more].concat()).await
+}
+
+/// What anybody finds who follows the published log, once it tells of the weights that the chain has.
+async fn audited(network: &LocalNetwork) -> Value {
+    let audited = async {
+        loop {
+            let output = observed(network, "validator", &["replay", "--json"]).await;
+            let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            if report["on_chain"]["set_at"].is_u64() {
+                return report;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, audited).await.expect("the published log tells of the weights on the chain")
 }
 
 fn said(output: &Output) -> String {
@@ -170,6 +189,10 @@ async fn programs_are_seen_by_page_metrics_status_and_log_without_a_secret() {
         assert!(output.status.success() && said(&output).contains(&member.hotkey.to_string()), "{output:?}");
         seen.push(said(&output));
     }
+
+    let audit = audited(&network).await;
+    assert_eq!(audit["hotkey"], judge.hotkey.to_string(), "{audit}");
+    assert!(audit["differences"] == serde_json::json!([]) && audit["broken"].is_null(), "{audit}");
 
     assert_eq!(miner.interrupt().await, Some(0));
     assert_eq!(validator.interrupt().await, Some(0));

@@ -3,11 +3,15 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use bistro_chain::SubtensorChain;
 use bistro_core::ids::Hotkey;
+use bistro_core::ports::Chain as _;
 use bistro_model::TrainOptions;
 use bistro_node::log::published::Published;
+use bistro_node::replay::on_chain::{Comparison, OnChain};
 use bistro_node::replay::{Replayed, Report, evaluate, source};
 use bistro_node::{Parts, leader};
 use clap::Args;
@@ -63,23 +67,41 @@ pub async fn run(args: &ReplayArgs, stop: CancellationToken) -> Result<()> {
 }
 
 async fn follow(args: &ReplayArgs) -> Result<Report> {
-    let parts = match &args.log {
+    let (network, netuid) = (args.subtensor.network_or("finney")?, args.subtensor.subnet());
+    let chain = match &args.log {
         Some(_) if args.evaluate == 0 => None,
-        _ => Some(observer::connect(&args.subtensor.network_or("finney")?, args.subtensor.subnet()).await?),
+        _ => Some(Arc::new(SubtensorChain::connect(&network, netuid, None).await?)),
     };
-    let Replayed { mut report, rules, verdicts } = match (&args.log, &parts) {
+    let parts = match &chain {
+        Some(chain) => Some(observer::parts(chain.clone(), netuid).await),
+        None => None,
+    };
+    let Replayed { mut report, rules, verdicts, stated } = match (&args.log, &parts) {
         (Some(path), _) => source::of_path(path, &Nobody, args.evaluate)?,
         (None, Some(parts)) => {
             source::of_published(parts, &published(parts, args.hotkey).await?, args.evaluate).await?
         }
         (None, None) => bail!("there is no log"),
     };
+    if let (Some(chain), Some(hotkey)) = (&chain, report.hotkey)
+        && let Some(on_chain) = weights_of(chain, &hotkey).await?
+    {
+        stated.compare(&on_chain, &mut report);
+    }
     if let (Some(parts), true) = (&parts, args.evaluate > 0 && report.broken.is_none()) {
         let rules = rules.context("the log has no rules in it, so nothing of it can be measured")?;
         let leader = leader(parts).await?;
         evaluate::evaluate(parts, &args.workshop(), &leader, &rules, verdicts, &mut report).await?;
     }
     Ok(report)
+}
+
+/// What the chain has of the weights of `hotkey`; nothing if it has no slot any more.
+async fn weights_of(chain: &SubtensorChain, hotkey: &Hotkey) -> Result<Option<OnChain>> {
+    let metagraph = chain.metagraph().await?;
+    let Some(neuron) = metagraph.neuron(hotkey) else { return Ok(None) };
+    let (weights, last_update) = (chain.weights_of(neuron.uid).await?, neuron.last_update);
+    Ok(Some(OnChain { weights, last_update }))
 }
 
 async fn leader(parts: &Parts) -> Result<leader::Leader> {
@@ -117,6 +139,15 @@ fn told(report: &Report) -> String {
         "{} verdicts, {} of them accept; {} skips; {} masters; weights set {} times",
         report.judged, report.accepted, report.skipped, report.published, report.weights_set
     ));
+    lines.extend(report.on_chain.map(|found| match found {
+        Comparison::SetAt(record) => format!("the chain has the weights of record {record}"),
+        Comparison::NewerThanTheLog => "the chain's weights are newer than this log".to_owned(),
+        Comparison::NoneInTheLog => "the chain's weights are older than this log".to_owned(),
+        Comparison::NoneOnTheChain => {
+            "the chain has no weights of this validator, or none that are revealed".to_owned()
+        }
+        Comparison::Others => "the chain has other weights than this log tells of".to_owned(),
+    }));
     match report.trusted_until {
         Some(record) if report.first > 0 => {
             lines.push(format!("its beginning is not kept: the scores at record {record} are taken as stated"));

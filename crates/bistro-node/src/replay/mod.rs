@@ -3,10 +3,12 @@
 //!
 //! - this file: what follows from each record.
 //! - [`report`]: what came of it.
+//! - [`on_chain`]: whether the weights on the chain are those that were set.
 //! - [`evaluate`]: whether the losses themselves are those of the objects.
 //! - [`source`]: the lines, from files or from a bucket, with every check of form, order and signature.
 
 pub mod evaluate;
+pub mod on_chain;
 pub mod report;
 pub mod source;
 
@@ -18,6 +20,7 @@ use bistro_core::ledger::{Ledger, Slots};
 use bistro_core::mechanism::{Candidate, Verdict};
 use bistro_core::rules::Rules;
 
+use on_chain::Stated;
 pub use report::{Difference, Report, What};
 
 /// Records after which weights may have been given, the newest ones: an offer is set within some of them, or replaced.
@@ -31,6 +34,7 @@ pub struct Replay {
     /// How many verdicts are kept to be measured again.
     keep: usize,
     verdicts: VecDeque<(u64, Judged)>,
+    stated: Stated,
 }
 
 /// A log that was followed to its end.
@@ -41,6 +45,8 @@ pub struct Replayed {
     pub rules: Option<Rules>,
     /// The newest verdicts under them, with their records' numbers, oldest first.
     pub verdicts: Vec<(u64, Judged)>,
+    /// The weights that it says were set.
+    pub stated: Stated,
 }
 
 /// What is known from the first checkpoint on.
@@ -66,6 +72,7 @@ impl Replay {
     /// Takes in the next record.
     pub fn take(&mut self, record: &Record) {
         self.report.count(record);
+        self.stated.take(record);
         if let Event::Checkpoint(checkpoint) = &record.event {
             return self.checkpoint(record.seq, checkpoint);
         }
@@ -83,7 +90,12 @@ impl Replay {
     /// The end. `broken` says where the log itself broke off, if it did.
     pub fn finish(self, broken: Option<String>) -> Replayed {
         let rules = self.followed.map(|followed| followed.rules);
-        Replayed { report: Report { broken, ..self.report }, rules, verdicts: self.verdicts.into() }
+        Replayed {
+            report: Report { broken, ..self.report },
+            rules,
+            verdicts: self.verdicts.into(),
+            stated: self.stated,
+        }
     }
 
     /// Scores stand in each checkpoint, so that a log whose beginning is gone can be followed. They must be those that the

@@ -5,6 +5,8 @@ use bistro_core::ids::Hotkey;
 use bistro_core::mechanism::Verdict;
 use serde::Serialize;
 
+use super::on_chain::Comparison;
+
 /// Differences that are told one by one.
 const TOLD: usize = 100;
 
@@ -33,6 +35,8 @@ pub enum What {
     Score,
     /// Weights do not follow from the scores.
     Weights,
+    /// The chain has other weights than were set.
+    WeightsOnChain,
     /// A published master does not follow from the verdicts, or from its delta.
     Master,
 }
@@ -75,6 +79,8 @@ pub struct Report {
     pub published: u64,
     /// Weights set.
     pub weights_set: u64,
+    /// The chain's weights against those, where the chain was asked.
+    pub on_chain: Option<Comparison>,
     /// Verdicts whose losses were measured again.
     pub measured_again: u64,
     /// Verdicts that could not be measured again, because an object or a page is not there any more.
