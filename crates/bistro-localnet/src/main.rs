@@ -209,6 +209,7 @@ async fn run(command: Command, stop: CancellationToken) -> Result<bool> {
             let wallet =
                 Wallet::create(args.path.as_deref(), &args.name(), &args.hotkey, KeySource::Random, KeySource::Random)?;
             tracing::info!(hotkey = %wallet.hotkey().hotkey(), coldkey = %wallet.coldkey_address()?, "made");
+            tracing::warn!("the new coldkey is unencrypted: for local networks only");
         }
         Command::Fund { chain: args, amount } => {
             let (wallet, chain) = connect(&args).await?;

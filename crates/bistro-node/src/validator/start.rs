@@ -176,12 +176,16 @@ async fn genesis(
     Ok((master, manifest))
 }
 
+/// Blocks between two lines that say what is waited for.
+const TOLD_EVERY: u64 = 25;
+
 /// Waits until somebody has published a master; `None` if nobody has by block `until`.
 pub(crate) async fn wait_for_master(
     parts: &Parts,
     mut block: Block,
     until: Block,
 ) -> Result<Option<Leader>, NodeError> {
+    let mut told: Option<Block> = None;
     loop {
         let metagraph = patiently(parts, "reading the metagraph", || parts.chain.metagraph()).await?;
         if let Some(leader) = leader::find(parts, &metagraph).await? {
@@ -190,7 +194,10 @@ pub(crate) async fn wait_for_master(
         if metagraph.block > until {
             return Ok(None);
         }
-        tracing::info!(block = %metagraph.block, "no validator has published a master yet; waiting");
+        if told.is_none_or(|told| metagraph.block.since(told) >= TOLD_EVERY) {
+            tracing::info!(block = %metagraph.block, "no validator has published a master yet; waiting");
+            told = Some(metagraph.block);
+        }
         block = block.max(metagraph.block);
         block = patiently(parts, "waiting for a block", || parts.chain.next_block(block)).await?;
     }
