@@ -49,7 +49,6 @@ write_manuals() { # $1: the release's folder
 }
 
 copy_licences() { # $1: where
-    [[ -d $LIBTORCH/licences ]] || die "$LIBTORCH has no licences: remove that folder and run ./scripts/setup.sh --cpu again, which keeps them"
     cp -rL "$LIBTORCH/licences" "$1"
     (cd "$ROOT" && cargo metadata --locked --format-version 1 --filter-platform x86_64-unknown-linux-gnu) |
         python3 "$ROOT/scripts/release/licences.py" bistro-miner bistro-validator >"$1/crates.txt"
@@ -107,6 +106,8 @@ main() {
     out=$(cd "$out" && pwd -P)
     "$ROOT/scripts/setup.sh" --cpu
     build_env
+    # Before a build of a quarter of an hour, not after it.
+    [[ -d $LIBTORCH/licences ]] || die "$LIBTORCH has no licences: remove that folder and run ./scripts/setup.sh --cpu again, which keeps them"
     [[ -n $programs ]] || programs=$(build "$profile")
     name=bistro-$(version)-x86_64-linux
     [[ ! -e $out/$name ]] || die "$out/$name is there already: remove it"
