@@ -34,8 +34,17 @@ pub fn run(logging: &LoggingArgs, work: impl AsyncFnOnce(CancellationToken) -> R
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    tracing::error!("{error:#}");
+    tracing::error!("{}", in_words(error));
     ExitCode::from(exit::status(error))
+}
+
+/// The error and its causes, each once: some libraries' errors say their cause themselves.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        _ if told.ends_with(&cause) => told,
+        _ => format!("{told}: {cause}"),
+    })
 }
 
 fn start_logs(args: &LoggingArgs) {
@@ -94,4 +103,20 @@ async fn signal() {
 #[cfg(not(unix))]
 async fn signal() {
     let _ = tokio::signal::ctrl_c().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_says_each_of_its_causes_once() {
+        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let model: anyhow::Error = bistro_model::ModelError::Io(missing()).into();
+        assert_eq!(in_words(&model.context("model m")), "model m: model folder: entity not found");
+        let plain = Err::<(), _>(missing()).context("reading a").unwrap_err();
+        assert_eq!(in_words(&plain), "reading a: entity not found");
+    }
 }
