@@ -156,3 +156,35 @@ impl Scores {
         self.by_hotkey.iter().map(move |(hotkey, score)| (*hotkey, units(score))).filter(|(_, units)| *units > 0.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Mechanism, SHIPPED};
+
+    fn shipped(name: &str) -> ScoringRules {
+        let (_, text) = SHIPPED.iter().find(|(known, _)| *known == name).unwrap();
+        Mechanism::from_toml(text).unwrap().scoring
+    }
+
+    #[test]
+    fn pages_of_proof_are_drawn_where_improvement_is_paid() {
+        let mut rules = shipped("recommended");
+        if let PayRules::Improvement { proof_pages, .. } = &mut rules.pay {
+            *proof_pages = 3;
+        }
+        assert_eq!(rules.pay.proof_pages(), 3);
+        assert_eq!(shipped("readme").pay.proof_pages(), 0);
+    }
+
+    #[test]
+    fn every_verdict_counts() {
+        let (rules, hotkey, mut scores) = (shipped("recommended"), Hotkey([1; 32]), Scores::default());
+        for block in [3, 5, 9] {
+            let (block, master_seq) = (Block(block), 0);
+            let seen = Observation { hotkey, block, local: 6.0, global: 6.1, gain: 0.1, master_seq, merged_by: 0 };
+            scores.observe(&rules, &seen);
+        }
+        assert_eq!(scores.get(&hotkey).unwrap().judged, 3);
+    }
+}

@@ -140,6 +140,22 @@ mod tests {
         assert!(cosine(&a, &zero.minus(&a)) < -0.99);
     }
 
+    /// Deltas with few values leave projections that are 0.
+    #[test]
+    fn a_sign_against_none_counts_as_half_a_disagreement() {
+        let sketch = |positive: u8, any: u8| {
+            let bytes = |first: u8| [vec![first], vec![0; BYTES - 1]].concat();
+            Sketch { positive: bytes(positive), any: bytes(any) }
+        };
+        let told = |a: &Sketch, b: &Sketch| (a.cosine(b) * 1e9).round() / 1e9;
+        // One lane agrees, one has a sign in the first alone, one in the second alone: two halves of three lanes, 60 degrees.
+        let (a, b) = (sketch(0b001, 0b011), sketch(0b001, 0b101));
+        assert!((told(&a, &b) - 0.5).abs() < 1e-9 && (told(&b, &a) - 0.5).abs() < 1e-9, "{}", told(&a, &b));
+        // One more lane that disagrees: half of all, a right angle.
+        let (a, b) = (sketch(0b1001, 0b1011), sketch(0b0001, 0b1101));
+        assert!(told(&a, &b).abs() < 1e-9, "{}", told(&a, &b));
+    }
+
     /// Energy in a few columns of a matrix, as real updates have it, spoils nothing.
     #[test]
     fn values_that_matter_may_lie_a_row_apart() {
