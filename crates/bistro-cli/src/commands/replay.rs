@@ -67,28 +67,24 @@ pub async fn run(args: &ReplayArgs, stop: CancellationToken) -> Result<()> {
 }
 
 async fn follow(args: &ReplayArgs) -> Result<Report> {
-    let (network, netuid) = (args.subtensor.network_or("finney")?, args.subtensor.subnet());
-    let chain = match &args.log {
+    let outside = match &args.log {
         Some(_) if args.evaluate == 0 => None,
-        _ => Some(Arc::new(SubtensorChain::connect(&network, netuid, None).await?)),
+        _ => Some(outside(args).await?),
     };
-    let parts = match &chain {
-        Some(chain) => Some(observer::parts(chain.clone(), netuid).await),
-        None => None,
-    };
-    let Replayed { mut report, rules, verdicts, stated } = match (&args.log, &parts) {
+    let Replayed { mut report, rules, verdicts, stated } = match (&args.log, &outside) {
         (Some(path), _) => source::of_path(path, &Nobody, args.evaluate)?,
-        (None, Some(parts)) => {
+        (None, Some((parts, _))) => {
             source::of_published(parts, &published(parts, args.hotkey).await?, args.evaluate).await?
         }
         (None, None) => bail!("there is no log"),
     };
-    if let (Some(chain), Some(hotkey)) = (&chain, report.hotkey)
+    let Some((parts, chain)) = &outside else { return Ok(report) };
+    if let Some(hotkey) = report.hotkey
         && let Some(on_chain) = weights_of(chain, &hotkey).await?
     {
         stated.compare(&on_chain, &mut report);
     }
-    if let (Some(parts), true) = (&parts, args.evaluate > 0 && report.broken.is_none()) {
+    if args.evaluate > 0 && report.broken.is_none() {
         let rules = rules.context("the log has no rules in it, so nothing of it can be measured")?;
         let leader = leader(parts).await?;
         evaluate::evaluate(parts, &args.workshop(), &leader, &rules, verdicts, &mut report).await?;
@@ -96,12 +92,19 @@ async fn follow(args: &ReplayArgs) -> Result<Report> {
     Ok(report)
 }
 
+/// The world as anybody sees it, and its chain with what no loop reads.
+async fn outside(args: &ReplayArgs) -> Result<(Parts, Arc<SubtensorChain>)> {
+    let (network, netuid) = (args.subtensor.network_or("finney")?, args.subtensor.subnet());
+    let chain = Arc::new(SubtensorChain::connect(&network, netuid, None).await?);
+    Ok((observer::parts(chain.clone(), netuid).await, chain))
+}
+
 /// What the chain has of the weights of `hotkey`; nothing if it has no slot any more.
 async fn weights_of(chain: &SubtensorChain, hotkey: &Hotkey) -> Result<Option<OnChain>> {
     let metagraph = chain.metagraph().await?;
     let Some(neuron) = metagraph.neuron(hotkey) else { return Ok(None) };
     let (weights, last_update) = (chain.weights_of(neuron.uid).await?, neuron.last_update);
-    Ok(Some(OnChain { weights, last_update }))
+    Ok(Some(OnChain { weights, last_update, revealed_late: metagraph.commit_reveal }))
 }
 
 async fn leader(parts: &Parts) -> Result<leader::Leader> {
@@ -141,8 +144,13 @@ fn told(report: &Report) -> String {
     ));
     lines.extend(report.on_chain.map(|found| match found {
         Comparison::SetAt(record) => format!("the chain has the weights of record {record}"),
+        Comparison::FollowFrom(record) => {
+            format!(
+                "the chain has the weights that follow from record {record}; the log does not say that they were set"
+            )
+        }
         Comparison::NewerThanTheLog => "the chain's weights are newer than this log".to_owned(),
-        Comparison::NoneInTheLog => "the chain's weights are older than this log".to_owned(),
+        Comparison::OlderThanTheLog => "the chain's weights are, or may be, older than this log".to_owned(),
         Comparison::NoneOnTheChain => {
             "the chain has no weights of this validator, or none that are revealed".to_owned()
         }

@@ -88,14 +88,11 @@ impl Replay {
     }
 
     /// The end. `broken` says where the log itself broke off, if it did.
-    pub fn finish(self, broken: Option<String>) -> Replayed {
-        let rules = self.followed.map(|followed| followed.rules);
-        Replayed {
-            report: Report { broken, ..self.report },
-            rules,
-            verdicts: self.verdicts.into(),
-            stated: self.stated,
-        }
+    pub fn finish(mut self, broken: Option<String>) -> Replayed {
+        let (rules, given) = self.followed.map(|followed| (followed.rules, followed.given)).unzip();
+        self.stated.given = given.unwrap_or_default();
+        let report = Report { broken, ..self.report };
+        Replayed { report, rules, verdicts: self.verdicts.into(), stated: self.stated }
     }
 
     /// Scores stand in each checkpoint, so that a log whose beginning is gone can be followed. They must be those that the

@@ -1,5 +1,7 @@
 //! Whether the weights that a validator has on the chain are those that its log says it set.
 
+use std::collections::BTreeMap;
+
 use bistro_core::events::{Event, Record};
 use bistro_core::ids::{Block, Uid};
 use serde::Serialize;
@@ -18,8 +20,12 @@ const SETTLED: u64 = 50;
 pub struct Stated {
     /// Record and weights, oldest first.
     set: Vec<(u64, Vec<(Uid, u16)>)>,
-    /// The block of the newest record.
-    newest: Block,
+    /// What the scores were worth after each record: a program that was killed may have set it and not said so.
+    pub(super) given: BTreeMap<u64, Vec<(Uid, u16)>>,
+    /// The block of the first record.
+    oldest: Option<Block>,
+    /// Number and block of the newest record.
+    newest: (u64, Block),
 }
 
 /// What the chain says.
@@ -29,6 +35,8 @@ pub struct OnChain {
     pub weights: Vec<(Uid, u16)>,
     /// When it set, or committed, any the last time.
     pub last_update: Block,
+    /// Whether weights are committed first, so that those which show may have been committed long before.
+    pub revealed_late: bool,
 }
 
 /// How the chain's weights compare with the log's.
@@ -37,10 +45,12 @@ pub struct OnChain {
 pub enum Comparison {
     /// They are those of this record.
     SetAt(u64),
+    /// They follow from this record, though the log does not say that they were set.
+    FollowFrom(u64),
     /// They are, or may be, newer than what the log tells of.
     NewerThanTheLog,
-    /// The log tells of none.
-    NoneInTheLog,
+    /// They are, or may be, older than what the log tells of.
+    OlderThanTheLog,
     /// The chain has none, or none that are revealed.
     NoneOnTheChain,
     /// They are none of those that the log tells of.
@@ -49,7 +59,8 @@ pub enum Comparison {
 
 impl Stated {
     pub(super) fn take(&mut self, record: &Record) {
-        self.newest = self.newest.max(record.block);
+        self.oldest.get_or_insert(record.block);
+        self.newest = (record.seq, self.newest.1.max(record.block));
         if let Event::WeightsSet { weights, .. } = &record.event {
             self.set.push((record.seq, weights.clone()));
             self.set.drain(..self.set.len().saturating_sub(KEPT));
@@ -60,8 +71,12 @@ impl Stated {
     pub fn compare(&self, chain: &OnChain, report: &mut Report) {
         let found = self.comparison(chain);
         report.on_chain = Some(found);
-        if let (Comparison::Others, Some((record, weights))) = (found, self.set.last()) {
-            report.add(*record, vec![(What::WeightsOnChain, show(weights), show(&chain.weights))]);
+        if found == Comparison::Others {
+            let (record, stated) = match self.set.last() {
+                Some((record, weights)) => (*record, show(weights)),
+                None => (self.newest.0, "none were set".to_owned()),
+            };
+            report.add(record, vec![(What::WeightsOnChain, stated, show(&chain.weights))]);
         }
     }
 
@@ -69,12 +84,20 @@ impl Stated {
         if chain.weights.is_empty() {
             return Comparison::NoneOnTheChain;
         }
-        let same = |(_, weights): &&(u64, Vec<(Uid, u16)>)| near(&full(weights), &full(&chain.weights));
-        match self.set.iter().rev().find(same) {
-            Some((record, _)) => Comparison::SetAt(*record),
-            None if self.set.is_empty() => Comparison::NoneInTheLog,
-            None if self.newest.0 <= chain.last_update.0.saturating_add(SETTLED) => Comparison::NewerThanTheLog,
-            None => Comparison::Others,
+        let same = |weights: &[(Uid, u16)]| near(&full(weights), &full(&chain.weights));
+        if let Some((record, _)) = self.set.iter().rev().find(|(_, weights)| same(weights)) {
+            return Comparison::SetAt(*record);
+        }
+        if let Some((record, _)) = self.given.iter().rev().find(|(_, weights)| same(weights)) {
+            return Comparison::FollowFrom(*record);
+        }
+        let older = self.oldest.is_none_or(|oldest| chain.last_update < oldest);
+        if older || chain.revealed_late && self.set.len() < KEPT {
+            Comparison::OlderThanTheLog
+        } else if self.newest.1.0 <= chain.last_update.0.saturating_add(SETTLED) {
+            Comparison::NewerThanTheLog
+        } else {
+            Comparison::Others
         }
     }
 }
@@ -120,7 +143,7 @@ mod tests {
 
     fn compared(on_chain: &[(u16, u16)], last_update: u64) -> (Comparison, Report) {
         let mut report = Report::default();
-        let chain = OnChain { weights: weights(on_chain), last_update: Block(last_update) };
+        let chain = OnChain { weights: weights(on_chain), last_update: Block(last_update), revealed_late: false };
         stated().compare(&chain, &mut report);
         (report.on_chain.unwrap(), report)
     }
@@ -144,11 +167,39 @@ mod tests {
     }
 
     #[test]
+    fn a_validator_that_sets_weights_and_logs_none_is_found() {
+        let silent = |seq, block| record(seq, block, Event::Measured { seq: 0, hash: Hash([2; 32]), loss: 6.0 });
+        let mut stated = Stated::default();
+        stated.take(&silent(0, 100));
+        stated.take(&silent(7, 400));
+        let compared = |last_update, revealed_late| {
+            let mut report = Report::default();
+            let chain = OnChain { weights: weights(&[(3, 9)]), last_update: Block(last_update), revealed_late };
+            stated.compare(&chain, &mut report);
+            report
+        };
+        let report = compared(200, false);
+        assert_eq!(report.on_chain, Some(Comparison::Others));
+        assert_eq!((report.differences[0].record, report.differences[0].stated.as_str()), (7, "none were set"));
+        let given = Stated { given: [(3, weights(&[(3, 65_535)]))].into(), ..stated.clone() };
+        let mut report = Report::default();
+        let chain = OnChain { weights: weights(&[(3, 9)]), last_update: Block(200), revealed_late: false };
+        given.compare(&chain, &mut report);
+        assert_eq!(report.on_chain, Some(Comparison::FollowFrom(3)), "killed before it wrote down that they are set");
+        assert_eq!(compared(99, false).on_chain, Some(Comparison::OlderThanTheLog), "set before the log began");
+        assert_eq!(
+            compared(200, true).on_chain,
+            Some(Comparison::OlderThanTheLog),
+            "perhaps committed before it began"
+        );
+    }
+
+    #[test]
     fn nothing_follows_where_one_side_has_none() {
         assert_eq!(compared(&[], 10).0, Comparison::NoneOnTheChain);
         let mut report = Report::default();
-        let chain = OnChain { weights: weights(&[(1, 9)]), last_update: Block(1) };
+        let chain = OnChain { weights: weights(&[(1, 9)]), last_update: Block(1), revealed_late: false };
         Stated::default().compare(&chain, &mut report);
-        assert!(report.holds() && report.on_chain == Some(Comparison::NoneInTheLog));
+        assert!(report.holds() && report.on_chain == Some(Comparison::OlderThanTheLog));
     }
 }
