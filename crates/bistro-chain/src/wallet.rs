@@ -130,7 +130,6 @@ impl Wallet {
                 return Err(WalletError::Exists(taken.display().to_string()));
             }
         }
-        tracing::debug!(path = %paths.coldkey().display(), "the new coldkey is unencrypted: for local networks only");
         store::write_key(&paths.coldkey(), &paths.coldkey_public(), coldkey_from)?;
         let hotkey = store::write_key(&paths.hotkey(), &paths.hotkey_public(), hotkey_from)?;
         Ok(Self { paths, hotkey })

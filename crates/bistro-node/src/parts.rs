@@ -94,10 +94,11 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T, PortError>>>(
         match attempt().await {
             Err(error) if error.retry == Retry::Soon && tried < attempts(parts) => {
                 tracing::warn!(%error, tried, "{what} failed; again in {} s", pause.as_secs());
-                if parts.stop.is_cancelled() {
-                    parts.clock.sleep(pause).await;
-                } else {
-                    tokio::select! { biased; () = parts.clock.sleep(pause) => {} () = parts.stop.cancelled() => {} }
+                let goes_on = !parts.stop.is_cancelled();
+                tokio::select! {
+                    biased;
+                    () = parts.clock.sleep(pause) => {}
+                    () = parts.stop.cancelled(), if goes_on => {}
                 }
                 pause = (pause * 2).min(Duration::from_mins(1));
             }

@@ -16,12 +16,19 @@ use bistro_core::skip::Reason;
 use bistro_node::{NodeError, Parts, audit, judgements, leader, log, miner, validator};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use world::{HolesBuild, NETUID, ToyBuild, World, commit_bucket, loss_of, rules};
 
 fn key(n: u8) -> Hotkey {
     Hotkey([n; 32])
+}
+
+/// A folder for everybody's state, a network of the first `hotkeys` keys, rules, and what stops everybody.
+fn stage(hotkeys: u8, rules_name: &str) -> (TempDir, World, Rules, CancellationToken) {
+    let keys: Vec<_> = (1..=hotkeys).map(key).collect();
+    (tempfile::tempdir().unwrap(), World::new(&keys), rules(rules_name), CancellationToken::new())
 }
 
 fn start_validator(
@@ -88,9 +95,7 @@ fn constant(value: f32) -> Params {
 }
 
 async fn trains(rules_name: &str) {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2), key(3)]);
-    let (rules, stop) = (rules(rules_name), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(3, rules_name);
     let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
     let miners = [2, 3].map(|n| start_miner(world.parts(key(n), dir.path()), n, &stop));
     blocks(120).await;
@@ -118,9 +123,7 @@ async fn trains(rules_name: &str) {
 /// What the board shows is what the log, the chain and the bucket say.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn the_board_shows_what_happened() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2), key(3)]);
-    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(3, "recommended");
     let parts = [1, 2, 3].map(|n| world.parts(key(n), dir.path()));
     let v = start_validator(parts[0].clone(), &rules, &stop);
     let miners = [1, 2].map(|n| start_miner(parts[n].clone(), n as u8, &stop));
@@ -187,9 +190,7 @@ async fn two_miners_train_one_model_by_the_readme() {
 /// Pages that cannot be had are replaced, by miner and validator, and the log names those that were judged on.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn pages_that_cannot_be_had_are_replaced() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2)]);
-    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(2, "recommended");
     let options = validator::Options { rules: rules.clone(), seed: [1; 32], version: "test".into() };
     let (parts, token) = (world.parts(key(1), dir.path()), stop.clone());
     let v = tokio::task::spawn_local(async move { validator::run(parts, &HolesBuild, options, token).await });
@@ -216,9 +217,7 @@ type Spoil = fn(&mut DeltaManifest);
 /// Each hostile upload ends in its named skip, the master stays bit-identical, and no weight goes to the attacker.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn poison_never_reaches_the_master() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2)]);
-    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(2, "recommended");
     let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
     let parts = world.parts(key(2), dir.path());
     commit_bucket(&parts).await;
@@ -272,9 +271,7 @@ async fn poison_never_reaches_the_master() {
 /// Good deltas, then poison: with `on_fault = "forget"` the weight is gone.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn poison_after_honest_work_costs_the_score() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2), key(3)]);
-    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(3, "recommended");
     let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
     let traitor = world.parts(key(2), dir.path());
     let honest = start_miner(world.parts(key(3), dir.path()), 3, &stop);
@@ -296,9 +293,7 @@ async fn poison_after_honest_work_costs_the_score() {
 /// The same values under another hotkey, uploaded later, are refused.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_copied_delta_earns_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2), key(3)]);
-    let (rules, stop) = (rules("readme"), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(3, "readme");
     let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
     let (author, copier) = (world.parts(key(2), dir.path()), world.parts(key(3), dir.path()));
     commit_bucket(&author).await;
@@ -337,9 +332,7 @@ fn skips(dir: &std::path::Path, hotkey: Hotkey) -> Vec<Reason> {
 /// Another's delta, rescaled and with a little noise, is refused; one that only leans the same way is not.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_near_copy_earns_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2), key(3), key(4)]);
-    let (mut rules, stop) = (rules("readme"), CancellationToken::new());
+    let (dir, world, mut rules, stop) = stage(4, "readme");
     rules.mechanism.deltas.max_cosine = 0.95;
     let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
     let [author, copier, honest] = [2, 3, 4].map(|n| world.parts(key(n), dir.path()));
@@ -366,9 +359,7 @@ async fn a_near_copy_earns_nothing() {
 /// the validator's last look at its bucket.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_copier_cannot_claim_to_have_been_first() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2), key(3)]);
-    let (rules, stop) = (rules("readme"), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(3, "readme");
     let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
     let [author, copier] = [2, 3].map(|n| world.parts(key(n), dir.path()));
     commit_bucket(&author).await;
@@ -415,9 +406,7 @@ async fn a_restart_goes_on_from_the_state_files() {
 /// An upgrade or a roll-back over a change of form: neither program begins anew over what the other one can still read.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_state_of_another_version_is_refused_and_left_as_it_is() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2)]);
-    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(2, "recommended");
     let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
     let m = start_miner(world.parts(key(2), dir.path()), 2, &stop);
     blocks(30).await;
@@ -454,9 +443,7 @@ async fn a_state_of_another_version_is_refused_and_left_as_it_is() {
 /// Killed without warning (the task is dropped at whatever await it stands at), the validator loses at most the step.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_validator_killed_at_any_moment_comes_back_to_a_sound_lineage() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2)]);
-    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(2, "recommended");
     let m = start_miner(world.parts(key(2), dir.path()), 2, &stop);
     let mut seq = 0;
     for kill in 0..25_u64 {
@@ -479,9 +466,7 @@ async fn a_validator_killed_at_any_moment_comes_back_to_a_sound_lineage() {
 /// An operator's own rules that differ from the run's are refused, and the difference is named.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_miner_with_other_rules_is_refused_with_the_difference() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2)]);
-    let (run, stop) = (rules("recommended"), CancellationToken::new());
+    let (dir, world, run, stop) = stage(2, "recommended");
     let v = start_validator(world.parts(key(1), dir.path()), &run, &stop);
     blocks(2).await;
     let mut own = run.mechanism.clone();
@@ -496,9 +481,7 @@ async fn a_miner_with_other_rules_is_refused_with_the_difference() {
 /// A uid that changes hands mid-run: the former owner's weight does not go to the new one.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_recycled_uid_gets_no_weight_of_its_former_owner() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2), key(3)]);
-    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(3, "recommended");
     let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
     let stays = start_miner(world.parts(key(3), dir.path()), 3, &stop);
     let leaves = start_miner(world.parts(key(2), dir.path()), 2, &CancellationToken::new());
@@ -517,9 +500,7 @@ async fn a_recycled_uid_gets_no_weight_of_its_former_owner() {
 /// Two processes of one hotkey on one folder: the second is refused.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_second_process_on_the_data_folder_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1)]);
-    let (rules, stop) = (rules("readme"), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(1, "readme");
     let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
     blocks(2).await;
     let second = start_validator(world.parts(key(1), dir.path()), &rules, &stop).await.unwrap();
@@ -553,9 +534,7 @@ async fn a_second_validator_follows_and_sets_its_own_weights() {
 /// A loop that stands still (its chain never answers again) is told from one that waits: by its pulse, with what it does.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_loop_that_stands_still_has_no_pulse() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2)]);
-    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(2, "recommended");
     let parts = [1, 2].map(|n| world.parts(key(n), dir.path()));
     let pulses = parts.each_ref().map(|parts| parts.pulse.clone());
     let [v, m] = parts;
@@ -595,9 +574,7 @@ async fn an_idle_whale_does_not_stop_a_run_from_beginning() {
 /// Somebody waits at a terminal for it, or a machine shuts down.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_program_whose_bucket_is_gone_still_ends_soon_after_it_is_told_to() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(&[key(1), key(2)]);
-    let (rules, stop) = (rules("recommended"), CancellationToken::new());
+    let (dir, world, rules, stop) = stage(2, "recommended");
     let validator = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
     let miner = start_miner(world.parts(key(2), dir.path()), 2, &stop);
     blocks(20).await;

@@ -99,17 +99,14 @@ fn gib(bytes: u64) -> String {
 
 /// D20. `port` is to be free for the web page.
 pub(super) fn limits(port: Option<SocketAddr>) -> Outcome {
-    let files = match files() {
-        Some(files) if files < FILES => {
-            let says = format!("{files} files may be open, {FILES} are wanted");
-            return Outcome::warn(says, format!("ulimit -n {FILES}; for a service LimitNOFILE={FILES}"));
-        }
-        Some(files) => format!("{files} files may be open"),
-        None => "the system does not tell how many files may be open".to_owned(),
-    };
-    let Some(address) = port else { return Outcome::pass(files) };
+    let Some(files) = files() else { return Outcome::skip("the system does not tell how many files may be open") };
+    if files < FILES {
+        let says = format!("{files} files may be open, {FILES} are wanted");
+        return Outcome::warn(says, format!("ulimit -n {FILES}; for a service LimitNOFILE={FILES}"));
+    }
+    let Some(address) = port else { return Outcome::pass(format!("{files} files may be open")) };
     match TcpListener::bind(address) {
-        Ok(_) => Outcome::pass(format!("{files}; {address} is free for the web page")),
+        Ok(_) => Outcome::pass(format!("{files} files may be open; {address} is free for the web page")),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             let says = format!(
                 "{address} is taken: by this program if it runs already, and otherwise its web page has no place"

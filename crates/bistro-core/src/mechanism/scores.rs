@@ -160,11 +160,9 @@ impl Scores {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::{Mechanism, SHIPPED};
 
     fn shipped(name: &str) -> ScoringRules {
-        let (_, text) = SHIPPED.iter().find(|(known, _)| *known == name).unwrap();
-        Mechanism::from_toml(text).unwrap().scoring
+        crate::rules::tests::rules(name).mechanism.scoring
     }
 
     #[test]
