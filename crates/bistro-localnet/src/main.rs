@@ -166,11 +166,12 @@ fn main() -> ExitCode {
             Ok(cli) => cli,
             Err(error) => error.exit(),
         };
-    // The demo's own lines go to standard output; what its programs log goes to their files.
-    let quiet = if matches!(cli.command, Command::Demo(_) | Command::Smoke(_)) {
-        "error"
-    } else {
-        "warn,bistro_localnet=info,bistro_node=info"
+    let quiet = match cli.command {
+        // Their own lines go to standard output; what the demo's programs log goes to their files.
+        Command::Demo(_) | Command::Smoke(_) => "error",
+        // Of hundreds of programs in virtual time, each with troubles made for it, no line is news.
+        Command::Simulate(_) => "error,bistro_localnet=info",
+        _ => "warn,bistro_localnet=info,bistro_node=info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 /// Deltas that are remembered, to tell copies: the newest ones.
 const MAX_PAYLOADS: usize = 1024;
 
+/// Above this cosine values are the same ones, rescaled or rounded. Two who work are never so near, however easy the text: on
+/// one of sixty words and one sentence they were at 0.97.
+const SAME: f64 = 0.999;
+
 /// Objects of one hotkey whose first sight is remembered: the newest ones.
 const MAX_SIGHTS: usize = 8;
 
@@ -147,7 +151,8 @@ impl Memory {
 
     /// Refuses values that another hotkey had before, the same or nearly the same ones. Who had them first is known if one
     /// bucket was seen with them before the other was seen without; otherwise the earlier stated block wins, and nobody is
-    /// blamed. Returns those who are now known to have copied these values.
+    /// blamed. Nor is anybody for values that are only near: who works may come near by chance. Returns those who are now
+    /// known to have copied these values.
     pub fn check_original(
         &mut self,
         m: &DeltaManifest,
@@ -175,6 +180,9 @@ impl Memory {
                 return Err(Skip::new(reason, why));
             }
             if sight.seen_by <= p.sight.not_before {
+                if !exact && cosine <= SAME {
+                    continue;
+                }
                 let (owner, by, then) = (m.hotkey, sight.seen_by, p.sight.not_before);
                 let why = format!("{same}, seen at {owner} by block {by}, and not here at block {then}");
                 copiers.push(Copier { hotkey: p.owner, skip: Skip::new(Reason::Copied, why) });
@@ -287,6 +295,26 @@ mod tests {
         let refused = memory.check_original(&next, more, Block(50), 0.9).unwrap_err().reason;
         assert_eq!(refused, Reason::NearCopy);
         assert!(!refused.is_fault() && Reason::Copied.is_fault());
+    }
+
+    /// Two who work may come near each other. Which of them is judged first is chance, and must cost neither what it earned.
+    #[test]
+    fn two_honest_miners_of_easy_text_are_not_blamed() {
+        let towards = |cosine: f32| {
+            let data = (0..4000).map(|i| ((i * 7919 % 89) as f32) - 44.0).collect();
+            let other = Params { tensors: [("w".to_owned(), Tensor::new(vec![40, 100], data))].into() };
+            let angle = cosine.acos();
+            let own = (angle.sin() * (values().norm() / other.norm()) as f32) / angle.cos();
+            Likeness::of(&values().plus_scaled(&other, own), &Hash([5; 32]))
+        };
+        let mut memory = memory(&WATCHED);
+        let later = manifest(COPIER, 11);
+        assert_eq!(memory.check_original(&later, towards(0.97), Block(50), 0.9), Ok(vec![]));
+        assert_eq!(check(&mut memory, AUTHOR, 10), Ok(vec![]), "the other one is no copier");
+        // What is rescaled, or rounded a little, is nobody's own work.
+        let mut memory = self::memory(&WATCHED);
+        assert_eq!(memory.check_original(&later, towards(0.99999), Block(50), 0.9), Ok(vec![]));
+        assert_eq!(check(&mut memory, AUTHOR, 10), Ok(vec![COPIER]));
     }
 
     #[test]
