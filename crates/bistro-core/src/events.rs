@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Block, Hash, Hotkey, NetUid, Uid};
 use crate::ledger::{Ledger, Slots};
-use crate::mechanism::{Candidate, Change, Observation, ScoringRules, Verdict, credit};
+use crate::mechanism::{Candidate, Change, Observation, ScoringRules, Shown, Verdict, credit};
 use crate::pages::PageId;
 use crate::protocol::Encoding;
 use crate::rules::Rules;
@@ -159,6 +159,10 @@ pub struct Judged {
     pub master_seq: u64,
     /// Local pages drawn.
     pub local_pages: Vec<PageId>,
+    /// Numbers of the pages that the miner says to have trained on, as far as it can have: where there are any and pay is
+    /// capped by them, the local pages are of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trained: Vec<u64>,
     /// Global pages drawn.
     pub global_pages: Vec<PageId>,
     /// Loss on the local pages with the best candidate, nats a token.
@@ -196,6 +200,13 @@ pub struct Proof {
 }
 
 impl Judged {
+    /// By how much more the whole delta would gain on its local pages than on global ones, nats a token, if it was accepted and
+    /// pay is by improvement. Where the miner stated pages, the local ones are of those (see [`crate::mechanism::work`]).
+    pub fn premium(&self) -> Option<f64> {
+        let scale = Candidate::best(&self.candidates).map_or(1.0, |best| f64::from(best.scale));
+        self.proof.as_ref().map(|proof| (proof.local.gain() - proof.global.gain()) / scale)
+    }
+
     /// What scores make of it, at the record's `block`.
     pub fn observation(&self, rules: &ScoringRules, block: Block) -> Observation {
         let gain = |proof: &Proof| credit::gain(rules.local_share, proof.local, proof.global);
@@ -207,6 +218,7 @@ impl Judged {
             gain: self.proof.as_ref().map_or(0.0, gain),
             master_seq: self.master_seq,
             merged_by: self.merged_by,
+            shown: self.premium().map(|premium| Shown { premium, pages: self.trained.clone() }),
         }
     }
 }

@@ -72,6 +72,7 @@ mod tests {
             base_seq: 0,
             master_seq: 0,
             local_pages: Vec::new(),
+            trained: Vec::new(),
             global_pages: Vec::new(),
             local_loss: loss,
             global_loss: loss,

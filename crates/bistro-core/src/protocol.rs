@@ -86,7 +86,14 @@ pub struct DeltaManifest {
     pub steps: u64,
     /// Tokens likewise.
     pub tokens: u64,
+    /// Numbers of the own pages (see [`crate::pages::schedule::page`]) that it was trained on since then: at most
+    /// [`MAX_STATED_PAGES`], ascending. Validators may ask whether the delta knows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<u64>,
 }
+
+/// Most pages that a miner states with one delta.
+pub const MAX_STATED_PAGES: usize = 256;
 
 /// One step of the lineage: a delta that a validator added to its master.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

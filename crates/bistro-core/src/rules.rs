@@ -139,7 +139,8 @@ impl Mechanism {
         };
         match self.scoring.pay {
             PayRules::Loss { temperature } => within("scoring.pay.loss.temperature", temperature, 0.0, 1e6)?,
-            PayRules::Improvement { half_life, proof_pages } => {
+            PayRules::Improvement { half_life, proof_pages, page_cap } => {
+                within("scoring.pay.improvement.page_cap", page_cap.unwrap_or(1.0), 0.1, 1e6)?;
                 within("scoring.pay.improvement.half_life", half_life, 1.0, 1e7)?;
                 within("scoring.pay.improvement.proof_pages", proof_pages as f64, 1.0, 64.0)?;
             }
@@ -282,20 +283,26 @@ pub(crate) mod tests {
 
     #[test]
     fn numbers_out_of_bounds_are_refused_by_name() {
+        fn improvement(half_life: f64, proof_pages: usize, page_cap: Option<f64>) -> PayRules {
+            PayRules::Improvement { half_life, proof_pages, page_cap }
+        }
         type Damage = fn(&mut Rules);
-        let damages: [(&str, Damage); 12] = [
+        let damages: [(&str, Damage); 13] = [
             ("miner.on_new_master.keep", |r| r.mechanism.miner.on_new_master = OnNewMaster::Rebase { keep: 1.01 }),
             ("scoring.pay.loss.temperature", |r| {
                 r.mechanism.scoring.pay = PayRules::Loss { temperature: f64::NAN };
             }),
             ("scoring.pay.improvement.half_life", |r| {
-                r.mechanism.scoring.pay = PayRules::Improvement { half_life: 0.0, proof_pages: 1 };
+                r.mechanism.scoring.pay = improvement(0.0, 1, None);
             }),
             ("scoring.pay.improvement.half_life", |r| {
-                r.mechanism.scoring.pay = PayRules::Improvement { half_life: f64::NAN, proof_pages: 1 };
+                r.mechanism.scoring.pay = improvement(f64::NAN, 1, None);
             }),
             ("scoring.pay.improvement.proof_pages", |r| {
-                r.mechanism.scoring.pay = PayRules::Improvement { half_life: 9.0, proof_pages: 0 };
+                r.mechanism.scoring.pay = improvement(9.0, 0, None);
+            }),
+            ("scoring.pay.improvement.page_cap", |r| {
+                r.mechanism.scoring.pay = improvement(9.0, 1, Some(f64::NAN));
             }),
             ("window.pages", |r| r.mechanism.window.pages = u64::MAX),
             ("evaluation.global_pages", |r| r.mechanism.evaluation.global_pages = 0),

@@ -13,7 +13,7 @@
 #![allow(clippy::unwrap_used)]
 
 use bistro_core::ids::{Block, Uid};
-use bistro_core::pages::schedule::local_pages;
+use bistro_core::pages::schedule::{local_pages, page};
 use bistro_core::pages::{Config, DatasetIndex, PageId, Window};
 use serde::Deserialize;
 
@@ -100,6 +100,32 @@ fn a_dataset_of_one_config_slides_twice_as_fast() {
     assert_eq!(trained, window.judged(&index, Block(3_000_025), Uid(212)));
     let slid = window.trained(&index, Block(3_000_001), Uid(212));
     assert_eq!(trained[8..], slid[..92]);
+}
+
+/// A page has one number, in whichever window it lies, so that it can be counted once.
+#[test]
+fn the_numbers_of_pages_are_those_of_the_windows() {
+    let fixture = fixture();
+    let one = fixture.datasets.iter().find(|dataset| dataset.rows.len() == 1).unwrap();
+    for (dataset, slide) in [(&fixture.datasets[0], 4), (one, 8)] {
+        let (index, uid) = (dataset.index(), Uid(212));
+        let window = Window { pages: 100, pages_per_block: 4, look_ahead: 100 };
+        for block in [Block(0), Block(3_000_000)] {
+            let numbers = window.trained_numbers(&index, block);
+            let pages: Vec<PageId> = numbers.clone().map(|number| page(&index, uid, number)).collect();
+            assert_eq!(pages, window.trained(&index, block, uid), "{} at {block}", dataset.name);
+            let next = window.trained_numbers(&index, Block(block.0 + 1));
+            assert_eq!((next.start - numbers.start, next.end - numbers.end), (slide, slide));
+            let claimable = window.claimable(&index, block);
+            assert_eq!(claimable.end, numbers.end);
+            // Four windows behind the judged one, which is one look-ahead behind.
+            let behind = 400 + 100 * slide / 4;
+            assert_eq!(
+                claimable.start,
+                numbers.start.saturating_sub(behind).min(if block.0 == 0 { 0 } else { u64::MAX })
+            );
+        }
+    }
 }
 
 /// The vectors that other parts of the project were given, where they lie beside the repository.

@@ -52,6 +52,7 @@ async fn upload_one(parts: &Parts, value: f32) -> Result<Option<Block>> {
         encoding: Encoding::F32,
         steps: 1,
         tokens: 1,
+        pages: Vec::new(),
     };
     Parcel::pack(parts, &statement, &delta).send(parts.clone()).await?;
     Ok(Some(block))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bistro_core::ids::{Block, Hash, Hotkey};
 use bistro_core::params::{ModelSpec, Params};
 use bistro_core::ports::{BucketAddress, Metagraph, Neuron, PortError, ReadLimits, Retry};
-use bistro_core::protocol::{Accepted, Folder, MAX_MANIFEST_BYTES, MasterManifest, Signed};
+use bistro_core::protocol::{Accepted, DeltaManifest, Folder, MAX_MANIFEST_BYTES, MasterManifest, Signed};
 use bistro_core::rules::{MAX_RULES_BYTES, Rules};
 use bytes::Bytes;
 
@@ -180,6 +180,19 @@ impl Leader {
         }
         let bytes = self.object(parts, &self.folder().accepted(&step.object), large(step.size)).await?;
         decode_accepted(spec, step, &bytes).map_err(|why| self.broken(step.seq, why))
+    }
+
+    /// Numbers of the pages that the miner stated with an accepted delta.
+    pub async fn accepted_pages(&self, parts: &Parts, step: &Accepted) -> Result<Vec<u64>, NodeError> {
+        let key = self.folder().accepted_manifest(&step.object);
+        let bytes = self.object(parts, &key, ReadLimits { max_bytes: MAX_MANIFEST_BYTES, ..SMALL }).await?;
+        let verify = |hotkey: &_, message: &[u8], signature: &_| parts.identity.verify(hotkey, message, signature);
+        let signed = Signed::<DeltaManifest>::from_json(&bytes, verify);
+        let statement = signed.map_err(|e| self.broken(step.seq, e.to_string()))?.statement;
+        if (statement.hotkey, statement.object) != (step.hotkey, step.object) {
+            return Err(self.broken(step.seq, "the manifest beside its delta is of another one"));
+        }
+        Ok(statement.pages)
     }
 
     /// Names and shapes of the published master's tensors, from the snapshot's header: for programs that look at a run

@@ -153,6 +153,7 @@ async fn upload(world: &World, parts: &Parts, rules: &Rules, row: u64) {
         encoding: Encoding::F32,
         steps: 3,
         tokens: 1,
+        pages: Vec::new(),
     };
     Parcel::pack(parts, &statement, &delta).send(parts.clone()).await.unwrap();
 }

@@ -3,11 +3,13 @@
 
 mod world;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bistro_core::events::Event;
 use bistro_core::ids::{Block, Hash, Hotkey, Uid};
 use bistro_core::mechanism::Verdict;
+use bistro_core::pages::{PageId, schedule};
 use bistro_core::params::{Params, Tensor};
 use bistro_core::ports::{PortError, Retry};
 use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
@@ -75,6 +77,7 @@ async fn upload(
         size: 0,
         steps: 1,
         tokens: 1,
+        pages: Vec::new(),
     };
     let object = bistro_delta::encode_delta(delta, &(&manifest).into());
     (manifest.object, manifest.size) = (Hash::of(&object), object.len() as u64);
@@ -207,9 +210,41 @@ async fn pages_that_cannot_be_had_are_replaced() {
         if let Event::Judged(verdict) = record.event {
             judged += 1;
             assert!(verdict.local_pages.iter().chain(&verdict.global_pages).all(|page| page.row % 3 != 0));
+            // What could not be had is not stated, either.
+            let trained = verdict.trained.iter().map(|number| schedule::page(&rules.dataset, Uid(1), *number));
+            assert!(trained.into_iter().all(|page| page.row % 3 != 0));
         }
     }
     assert!(judged > 3, "only {judged} verdicts");
+}
+
+/// Miners state the pages of their unmerged work, each until it is merged, and are judged on one of them.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_delta_is_judged_on_a_page_that_it_was_trained_on() {
+    let (dir, world, rules, stop) = stage(3, "recommended");
+    let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+    let miners = [2, 3].map(|n| start_miner(world.parts(key(n), dir.path()), n, &stop));
+    blocks(90).await;
+    stop.cancel();
+    v.await.unwrap().unwrap();
+    for miner in miners {
+        miner.await.unwrap().unwrap();
+    }
+    let mut merged: BTreeMap<Hotkey, BTreeSet<u64>> = BTreeMap::new();
+    let mut stated = 0;
+    for record in log::read(&dir.path().join("bucket-1/log")).unwrap().0 {
+        let Event::Judged(verdict) = record.event else { continue };
+        let pages: Vec<PageId> =
+            verdict.trained.iter().map(|number| schedule::page(&rules.dataset, verdict.uid, *number)).collect();
+        assert!(verdict.local_pages.iter().all(|page| pages.contains(page)), "{verdict:#?}");
+        stated += pages.len();
+        let before = merged.entry(verdict.hotkey).or_default();
+        assert!(verdict.trained.iter().all(|page| !before.contains(page)), "merged already: {before:?} {verdict:#?}");
+        if matches!(verdict.verdict, Verdict::Accept(_)) {
+            before.extend(&verdict.trained);
+        }
+    }
+    assert!(merged.len() == 2 && merged.values().all(|pages| pages.len() > 10) && stated > 40, "{stated} {merged:?}");
 }
 
 type Spoil = fn(&mut DeltaManifest);
@@ -232,6 +267,7 @@ async fn poison_never_reaches_the_master() {
         (Reason::UnknownBase, constant(0.1), |m| m.base = Hash([3; 32])),
         (Reason::UnknownBase, constant(0.1), |m| m.base_seq = 40),
         (Reason::TooLarge, constant(0.1), |m| m.size = u64::MAX),
+        (Reason::BadManifest, constant(0.1), |m| m.pages = (0..257).collect()),
         (Reason::BadBlock, constant(0.1), |m| m.block = Block(1_000_000)),
         (Reason::NoDelta, constant(0.1), |m| m.object = Hash([3; 32])),
         (Reason::WrongHash, constant(0.1), |m| m.size += 1),

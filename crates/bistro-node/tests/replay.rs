@@ -134,19 +134,27 @@ async fn losses_are_measured_again_from_the_objects() {
     assert!(report.measured_again >= report.accepted && report.accepted > 3, "{report:?}");
     assert_eq!(report.measured_again + report.not_measured, verdicts.len() as u64);
     assert!(report.largest_difference < 1e-9, "{report:?}");
-    for lie in [|j: &mut Judged| j.local_loss -= 0.01, |j: &mut Judged| j.candidates[0].loss += 0.01] {
+    let lies: [(Change, u64); 4] = [
+        (|j| j.local_loss -= 0.01, report.measured_again),
+        (|j| j.candidates[0].loss += 0.01, report.measured_again),
+        // What is paid for.
+        (|j| j.proof.iter_mut().for_each(|proof| proof.global.before += 0.01), report.accepted),
+        (|j| j.proof.iter_mut().for_each(|proof| proof.local.before += 0.01), report.accepted),
+    ];
+    for (n, (lie, found)) in lies.into_iter().enumerate() {
         let mut lies = verdicts.clone();
         for (_, judged) in &mut lies {
             lie(judged);
         }
         let mut report = Report::default();
         evaluate(&anybody, &ToyBuild, &leader, &rules, lies, &mut report).await.unwrap();
-        assert!(report.differences.len() as u64 + report.more_differences >= report.measured_again, "{report:?}");
+        assert!(report.differences.len() as u64 + report.more_differences >= found, "lie {n}: {report:?}");
         assert_eq!(report.differences[0].what, What::MeasuredLoss);
     }
 }
 
 type Lie = (What, fn(&mut Event) -> bool);
+type Change = fn(&mut Judged);
 
 /// A validator that lies in its own log, every line signed and in its place: the first such record is told from those that
 /// follow, by what does not follow.
@@ -202,9 +210,43 @@ async fn every_lie_that_a_validator_could_sign_is_found() {
             gain: 1.0,
             master_seq: 1,
             merged_by: 0,
+            shown: None,
         },
     );
     assert!(replayed(&records).differences.iter().any(|d| d.what == What::Score));
+}
+
+/// A validator could favour a miner by what it says to have seen of its work. What pages were stated is in the log, and what
+/// follows from them is in the weights.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn lies_about_the_work_that_was_shown_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, log) = run(dir.path(), "recommended", 2).await;
+    let truth: Vec<Record> = lines(&log).iter().map(|line| logline::parse(line, 0).unwrap()).collect();
+    let lies: [Lie; 2] = [
+        (What::LocalPages, |e| stated(e, |pages| pages.push(u64::MAX))),
+        (What::LocalPages, |e| stated(e, |pages| *pages = vec![pages[0] - 1])),
+    ];
+    for (n, (what, lie)) in lies.into_iter().enumerate() {
+        let (mut records, mut replay) = (truth.clone(), Replay::default());
+        let from = records.len() / 4;
+        assert!(records[from..].iter_mut().any(|record| lie(&mut record.event)), "lie {n} found no place");
+        for record in &records {
+            replay.take(record);
+        }
+        let report = replay.finish(None).report;
+        assert!(report.differences.iter().any(|d| d.what == what), "lie {n}: {what:?} is not among {report:#?}");
+    }
+}
+
+fn stated(event: &mut Event, lie: impl FnOnce(&mut Vec<u64>)) -> bool {
+    match event {
+        Event::Judged(judged) if !judged.trained.is_empty() => {
+            lie(&mut judged.trained);
+            true
+        }
+        _ => false,
+    }
 }
 
 fn judged(event: &mut Event, lie: impl FnOnce(&mut Judged)) -> bool {

@@ -59,16 +59,16 @@ fn without_faults_honest_miners_bring_the_loss_down() {
     }
 }
 
-/// A short form of `simulate --attackers`: long enough for everybody to be judged some dozen times. Near copies are left out:
-/// they still win (docs/mechanism.md says why).
+/// A short form of `simulate --attackers`: long enough for everybody to be judged some dozen times.
 #[test]
 fn by_the_recommended_rules_attackers_earn_less_than_half_of_an_honest_miner() {
     const BLOCKS: u64 = 240;
-    let near = [Kind::RescaledCopy, Kind::NoisyCopy, Kind::DisguisedCopy];
-    let kinds: Vec<Kind> = ALL.into_iter().filter(|kind| *kind != Kind::Honest && !near.contains(kind)).collect();
+    let kinds: Vec<Kind> = ALL.into_iter().filter(|kind| *kind != Kind::Honest).collect();
     // Who works is measured by its work, over several seeds: a run as short as this one tells no more than a factor of two.
     let works = |kind: Kind| matches!(kind, Kind::OnOff | Kind::Overfit | Kind::Sybil);
-    let seeds = |kind: Kind| if works(kind) { 0..6 } else { 1..2 };
+    // In a run's first verdicts chance decides whom to believe.
+    let near = |kind: Kind| matches!(kind, Kind::RescaledCopy | Kind::NoisyCopy | Kind::DisguisedCopy);
+    let seeds = |kind: Kind| if works(kind) || near(kind) { 0..6 } else { 1..2 };
     let job = |kind: Kind| seeds(kind).map(move |seed| (attackers::scenario(kind, "recommended", BLOCKS), seed));
     let jobs: Vec<(Scenario, u64)> = kinds.iter().copied().flat_map(job).collect();
     let mut outcomes = batch::run_all(&jobs, |_, _| Ok(())).unwrap().into_iter();

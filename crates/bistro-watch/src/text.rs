@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bistro_node::status::validator::{Fate, LastDelta, MinerRow};
-use bistro_node::status::{Judgement, MinerStatus, ValidatorStatus};
+use bistro_node::status::{Judgement, MinerStatus, Premium, ValidatorStatus};
 
 use crate::view::View;
 
@@ -65,16 +65,18 @@ fn validator_lines(text: &mut String, view: &View, v: &ValidatorStatus) {
     line(text, "deltas", format!("{accepted} accepted, {rejected} refused, {skipped} passed over"));
     line(text, "weights", weights(view, v));
     if !v.miners.is_empty() {
-        let _ = writeln!(text, "\n  uid hotkey     weight  local global accepted  last delta");
+        let _ = writeln!(text, "\n  uid hotkey     weight  local global premium accepted  last delta");
     }
     let mut rows: Vec<&MinerRow> = v.miners.iter().collect();
     rows.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.uid.cmp(&b.uid)));
     for row in rows.iter().take(MAX_ROWS) {
         let (local, global) = (loss(row.local_average), loss(row.global_average));
+        let premium = loss(row.premium.map(|premium| premium.mean));
         let last = row.last.as_ref().map(|last| fate(view, last)).unwrap_or_default();
         let accepted = format!("{} of {}", row.accepted, row.judged);
         let (hotkey, share) = (row.hotkey.short(), percent(row.share));
-        let _ = writeln!(text, "{:>5} {hotkey}… {share:>7} {local:>6} {global:>6} {accepted:>8}  {last}", row.uid);
+        let losses = format!("{local:>6} {global:>6} {premium:>7}");
+        let _ = writeln!(text, "{:>5} {hotkey}… {share:>7} {losses} {accepted:>8}  {last}", row.uid);
     }
     if rows.len() > MAX_ROWS {
         let _ = writeln!(text, "      and {} more", rows.len() - MAX_ROWS);
@@ -149,6 +151,10 @@ pub fn judgements(view_now: u64, judgements: &[Judgement]) -> String {
         if let Some((place, of)) = said.rank {
             let (local, global) = (loss(said.local), loss(said.global));
             line(&mut text, "losses", format!("local {local}, global {global}, place {place} of {of}"));
+        }
+        if let Some(Premium { mean, of }) = said.premium {
+            let on = format!("on pages that they were trained on, the mean of {of} deltas");
+            line(&mut text, "premium", format!("{mean:.3} nats more {on}"));
         }
         if !said.skips.is_empty() {
             let skips: Vec<_> = said.skips.iter().map(|(reason, n)| format!("{} {n}", reason.name())).collect();

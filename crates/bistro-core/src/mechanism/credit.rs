@@ -38,7 +38,7 @@ impl Change {
 }
 
 /// What is left of 1 after `blocks`, if half is left after `half_life`.
-fn decay(blocks: u64, half_life: f64) -> f64 {
+pub(super) fn decay(blocks: u64, half_life: f64) -> f64 {
     (-(blocks as f64) / half_life).exp2()
 }
 

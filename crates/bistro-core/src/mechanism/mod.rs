@@ -2,6 +2,7 @@
 //!
 //! - [`moving_average`]: the average that forgets by blocks, not by samples.
 //! - [`credit`]: pay by improvement: what accepted deltas gained, paid once, decaying.
+//! - [`work`]: pages that a miner was shown to have trained on; pay is capped by them.
 //! - [`scores`]: averages and credit of each hotkey.
 //! - [`weights`]: softmax of losses or shares of credit, and the chain's 16-bit scale.
 //! - [`acceptance`]: whether a delta stays in the master: the README's rule, or the paired one.
@@ -15,9 +16,11 @@ pub mod scores;
 pub mod selection;
 pub mod sketch;
 pub mod weights;
+pub mod work;
 
 pub use acceptance::{Acceptance, AcceptanceRules, Candidate, Verdict};
 pub use credit::Change;
 pub use moving_average::MovingAverage;
 pub use scores::{Observation, PayRules, Score, Scores, ScoringRules};
 pub use sketch::Sketch;
+pub use work::Shown;

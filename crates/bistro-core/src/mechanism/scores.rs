@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MovingAverage;
 use super::credit::{Credit, Earned, GoingRate};
+use super::work::{self, Shown, Work};
 use crate::ids::{Block, Hotkey};
 
 /// How verdicts become scores.
@@ -38,6 +39,10 @@ pub enum PayRules {
         half_life: f64,
         /// Global pages on which an accepted delta's gain is measured, beside those that it was chosen by.
         proof_pages: usize,
+        /// A hotkey is paid at most this many times what all are paid for a page that they were shown to have trained on
+        /// (see [`super::work`]), for each of its own. Without it, nobody asks for pages.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        page_cap: Option<f64>,
     },
 }
 
@@ -48,6 +53,11 @@ impl PayRules {
             Self::Loss { .. } => 0,
             Self::Improvement { proof_pages, .. } => *proof_pages,
         }
+    }
+
+    /// Whether pay is capped by the pages that a miner was shown to have trained on.
+    pub fn asks_for_work(&self) -> bool {
+        matches!(self, Self::Improvement { page_cap: Some(_), .. })
     }
 }
 
@@ -62,7 +72,7 @@ pub enum OnFault {
 }
 
 /// One verdict, as far as scores go.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
     /// Whose delta.
     pub hotkey: Hotkey,
@@ -78,10 +88,12 @@ pub struct Observation {
     pub master_seq: u64,
     /// The newest master that took, or may have taken, an earlier delta of this hotkey.
     pub merged_by: u64,
+    /// What it shows of work; `None` if it was not accepted.
+    pub shown: Option<Shown>,
 }
 
 /// What a validator knows of one hotkey.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Score {
     /// Average loss on the miner's local pages.
@@ -90,6 +102,9 @@ pub struct Score {
     pub global: Option<MovingAverage>,
     /// What it is paid for, where pay is by improvement.
     pub credit: Credit,
+    /// Pages that it was shown to have trained on, where pay is capped by them.
+    #[serde(default)]
+    pub work: Work,
     /// Deltas judged.
     pub judged: u64,
 }
@@ -116,7 +131,22 @@ impl Scores {
         let units = self.going_rate.map_or(0.0, |rate| seen.gain / rate.mean());
         let units = if units.is_finite() { units } else { 0.0 };
         let Observation { block, master_seq, merged_by, .. } = *seen;
-        score.credit = score.credit.observe(Earned { block, units, master_seq, merged_by }, half_life);
+        let earned = Earned { block, units, master_seq, merged_by };
+        score.credit = score.credit.observe(earned, half_life);
+        if rules.pay.asks_for_work() {
+            score.work.observe(earned, seen.shown.as_ref(), half_life);
+            let shown = seen.shown.as_ref().filter(|shown| !shown.pages.is_empty());
+            if let Some((shown, usual)) = shown.zip(self.usual_premium()) {
+                let believed = work::believed(shown.premium, usual);
+                self.by_hotkey.entry(seen.hotkey).or_default().work.believe(believed);
+            }
+        }
+    }
+
+    /// The median of the hotkeys' mean premiums (see [`super::work`]), so that no few of them, by learning one page by heart,
+    /// can make it what nobody else reaches.
+    fn usual_premium(&self) -> Option<f64> {
+        median(self.by_hotkey.values().filter_map(|score| score.work.premium()))
     }
 
     /// Takes in a faulty delta.
@@ -149,12 +179,27 @@ impl Scores {
         })
     }
 
-    /// Units of credit of all hotkeys that have any, as of the newest verdict.
-    pub fn credits(&self, half_life: f64) -> impl Iterator<Item = (Hotkey, f64)> + '_ {
+    /// Units of credit of all hotkeys that have any, as of the newest verdict; with `page_cap`, of each no more than so many
+    /// times the usual pay for a page, for each page that it was shown to have trained on. What is usual is a median of
+    /// hotkeys, so that no few of them can make it what they like. Where premiums are not clear there is nothing to cap by.
+    pub fn credits(&self, half_life: f64, page_cap: Option<f64>) -> Vec<(Hotkey, f64)> {
         let now = self.by_hotkey.values().map(|score| score.credit.block).max().unwrap_or_default();
-        let units = move |score: &Score| score.credit.at(now, half_life).units();
-        self.by_hotkey.iter().map(move |(hotkey, score)| (*hotkey, units(score))).filter(|(_, units)| *units > 0.0)
+        let units = |score: &Score| score.credit.at(now, half_life).units();
+        let pages = |score: &Score| score.work.shown(now, half_life);
+        let paid: Vec<_> = self.by_hotkey.iter().filter(|(_, score)| units(score) > 0.0).collect();
+        let by_page = paid.iter().map(|(_, score)| units(score) / pages(score)).filter(|pay| pay.is_finite());
+        let clear = median(paid.iter().map(|(_, score)| score.work.clearness())).is_some_and(|c| c >= work::CLEAR);
+        let cap = page_cap.filter(|_| clear).zip(median(by_page)).map(|(cap, usual)| cap * usual);
+        let capped = |score: &Score| cap.map_or(units(score), |cap| units(score).min(cap * pages(score)));
+        paid.into_iter().map(|(hotkey, score)| (*hotkey, capped(score))).filter(|(_, units)| *units > 0.0).collect()
     }
+}
+
+/// The lower one of two; `None` of none.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied()
 }
 
 #[cfg(test)]
@@ -180,7 +225,8 @@ mod tests {
         let (rules, hotkey, mut scores) = (shipped("recommended"), Hotkey([1; 32]), Scores::default());
         for block in [3, 5, 9] {
             let (block, master_seq) = (Block(block), 0);
-            let seen = Observation { hotkey, block, local: 6.0, global: 6.1, gain: 0.1, master_seq, merged_by: 0 };
+            let (gain, shown) = (0.1, None);
+            let seen = Observation { hotkey, block, local: 6.0, global: 6.1, gain, master_seq, merged_by: 0, shown };
             scores.observe(&rules, &seen);
         }
         assert_eq!(scores.get(&hotkey).unwrap().judged, 3);

@@ -7,11 +7,16 @@
 //! numpy spends nothing on a choice of one, so a dataset of one config takes half a draw a page while the window still moves
 //! by whole draws: it slides twice as many pages a block. That is the original's arithmetic, and kept.
 
+use std::ops::Range;
+
 use rand::{Rng, RngExt as _};
 use serde::{Deserialize, Serialize};
 
 use super::{DatasetIndex, numpy::DefaultRng};
 use crate::ids::{Block, Uid};
+
+/// Windows of pages behind the judged one of which a miner may still say that it trained on them.
+const WINDOWS_BEHIND: u64 = 4;
 
 /// One page: `rows_per_page` rows of a config, from `row` on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,6 +53,19 @@ impl Window {
         self.from(index, self.offset(block) + u128::from(self.look_ahead), uid)
     }
 
+    /// Numbers of those pages (see [`page`]).
+    pub fn trained_numbers(&self, index: &DatasetIndex, block: Block) -> Range<u64> {
+        let from = number(index, self.offset(block) + u128::from(self.look_ahead));
+        from..from.saturating_add(self.pages)
+    }
+
+    /// Numbers of the pages on which a miner may say at `block` that it has trained: those that it trains on now, and those
+    /// of some windows before. Ones from longer ago are forgotten, so that nothing has to be remembered for ever.
+    pub fn claimable(&self, index: &DatasetIndex, block: Block) -> Range<u64> {
+        let from = number(index, self.offset(block)).saturating_sub(self.pages.saturating_mul(WINDOWS_BEHIND));
+        from..self.trained_numbers(index, block).end
+    }
+
     fn offset(&self, block: Block) -> u128 {
         u128::from(block.0) * u128::from(self.pages_per_block)
     }
@@ -55,6 +73,23 @@ impl Window {
     fn from(&self, index: &DatasetIndex, offset: u128, uid: Uid) -> Vec<PageId> {
         local_pages(index, uid, offset, usize::try_from(self.pages).unwrap_or(usize::MAX))
     }
+}
+
+/// Pages that a 64-bit draw gives: see above.
+fn pages_per_draw(index: &DatasetIndex) -> u64 {
+    if index.configs.len() == 1 { 2 } else { 1 }
+}
+
+/// The number of the first page after `offset` draws.
+fn number(index: &DatasetIndex, offset: u128) -> u64 {
+    u64::try_from(offset).unwrap_or(u64::MAX).saturating_mul(pages_per_draw(index))
+}
+
+/// Page number `number` of `uid`'s sequence, counted from 0. `index` has passed [`DatasetIndex::check`].
+pub fn page(index: &DatasetIndex, uid: Uid, number: u64) -> PageId {
+    let (offset, more) = (number / pages_per_draw(index), number % pages_per_draw(index));
+    let mut pages = local_pages(index, uid, offset.into(), more as usize + 1);
+    pages.swap_remove(more as usize)
 }
 
 /// Pages `offset .. offset + count` of `uid`'s sequence. `index` has passed [`DatasetIndex::check`].

@@ -118,6 +118,7 @@ fn statement() -> DeltaManifest {
         size: 5000,
         steps: 10,
         tokens: 1024,
+        pages: Vec::new(),
     }
 }
 

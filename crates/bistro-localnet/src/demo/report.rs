@@ -204,7 +204,7 @@ fn miner(inputs: &Inputs<'_>, member: &Member) -> MinerReport {
             _ => {}
         }
     }
-    let score = scores.get(&member.hotkey).copied().unwrap_or_default();
+    let score = scores.get(&member.hotkey).cloned().unwrap_or_default();
     let total: f64 = inputs.weights.iter().map(|(_, w)| f64::from(*w)).sum();
     let own = inputs.weights.iter().find(|(uid, _)| *uid == member.uid).map_or(0.0, |(_, w)| f64::from(*w));
     MinerReport {

@@ -236,6 +236,7 @@ mod tests {
             size: 9,
             steps: 1,
             tokens: 1,
+            pages: Vec::new(),
         }
     }
 

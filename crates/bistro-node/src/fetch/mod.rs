@@ -14,7 +14,7 @@ use std::time::Duration;
 use bistro_core::ids::{Block, Hash};
 use bistro_core::params::{ModelSpec, Params};
 use bistro_core::ports::{BucketAddress, Neuron, PortError, ReadLimits};
-use bistro_core::protocol::{DeltaManifest, Folder, MAX_MANIFEST_BYTES, MasterManifest, Signed};
+use bistro_core::protocol::{DeltaManifest, Folder, MAX_MANIFEST_BYTES, MAX_STATED_PAGES, MasterManifest, Signed};
 use bistro_core::rules::Rules;
 use bistro_core::skip::{Reason, Skip};
 use bistro_delta::DeltaMeta;
@@ -146,6 +146,10 @@ impl Fetcher {
         }
         if m.block.0 > self.head.0 + BLOCK_TOLERANCE || seen.is_some_and(|seen| m.block < seen.block) {
             return refuse(Reason::BadBlock, format!("cut at block {}, the head is {}", m.block, self.head));
+        }
+        if m.pages.len() > MAX_STATED_PAGES {
+            let why = format!("{} pages are stated, at most {MAX_STATED_PAGES} can be", m.pages.len());
+            return refuse(Reason::BadManifest, why);
         }
         self.check_base(m)?;
         if seen.is_some_and(|seen| seen.object == m.object && seen.master_seq == self.lineage.seq) {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bistro_core::ids::{Block, Hash, Uid};
 use bistro_core::mechanism::selection;
-use bistro_core::pages::PageId;
+use bistro_core::pages::{PageId, schedule};
 use bistro_core::params::ModelSpec;
 use bistro_core::ports::{Learner, Pages};
 use bistro_core::protocol::Encoding;
@@ -69,8 +69,8 @@ pub struct Miner {
     uploads: u64,
     /// The block at which the last epoch began.
     last_epoch: Block,
-    /// Pages drawn for the next epoch.
-    drawn: Option<Vec<PageId>>,
+    /// Numbers of the pages drawn for the next epoch.
+    drawn: Option<Vec<u64>>,
     /// Whom everybody follows, as far as is known.
     leader: Option<Leader>,
     looking: Option<AbortOnDropHandle<Result<Option<News>, NodeError>>>,
@@ -188,10 +188,12 @@ impl Miner {
             OnNewMaster::Rebase { keep } if connected => {
                 let keep = if others { keep } else { 1.0 };
                 let model = self.learner.params()?;
-                let moved = compute(|| rebased(&model, &self.base.params, &master.params, own.as_ref(), keep));
+                let moved = compute(|| {
+                    rebased(&model, &self.base.params, &master.params, own.as_ref().map(|own| &own.params), keep)
+                });
                 self.learner.load(&moved)?;
-                if own.is_some() {
-                    (self.state.steps, self.state.tokens) = (0, 0);
+                if let Some(own) = &own {
+                    self.begin_count(own.pages.as_deref());
                 }
                 kept = Some(keep);
                 tracing::info!(from, to, own = own.is_some(), keep, "rebased on the new master");
@@ -199,7 +201,7 @@ impl Miner {
             _ => {
                 self.learner.load(&master.params)?;
                 self.learner.reset_optimizer();
-                (self.state.steps, self.state.tokens) = (0, 0);
+                self.begin_count(None);
                 tracing::info!(from, to, "reset to the new master");
             }
         }
@@ -209,23 +211,49 @@ impl Miner {
         Ok(())
     }
 
-    /// The next epoch's pages, drawn once from the window that validators will judge.
-    fn draw(&mut self) -> Vec<PageId> {
-        let Self { rules, pages, state, uid, rng, .. } = self;
+    /// What is trained from here on is not merged yet; nor is what was trained on other pages than `merged` (`None`: than
+    /// all).
+    fn begin_count(&mut self, merged: Option<&[u64]>) {
+        (self.state.steps, self.state.tokens) = (0, 0);
+        let State { pages, done, .. } = &mut self.state;
+        done.extend(pages.extract_if(.., |page| merged.is_none_or(|merged| merged.contains(page))));
+    }
+
+    /// Numbers of the next epoch's pages, drawn once from the window that validators will judge.
+    fn draw(&mut self) -> Vec<u64> {
+        let Self { rules, pages, state, rng, .. } = self;
         // When the next epoch begins, the window will have moved on by about as much as it did in the last one.
         let ahead = state.head.since(self.last_epoch);
         let drawn = self.drawn.get_or_insert_with(|| {
-            let window = rules.mechanism.window.trained(pages.index(), Block(state.head.0 + ahead), *uid);
-            selection::sample(&window, rules.mechanism.miner.pages_per_epoch, rng)
+            let window = rules.mechanism.window.trained_numbers(pages.index(), Block(state.head.0 + ahead));
+            let count = rules.mechanism.miner.pages_per_epoch;
+            // A page counts once, and teaches most the first time.
+            let new = |page: &u64| !state.pages.contains(page) && !state.done.contains(page);
+            let new: Vec<u64> = window.clone().filter(new).collect();
+            let from = if new.len() < count { window.collect() } else { new };
+            selection::sample(&from, count, rng)
         });
         drawn.clone()
     }
 
-    /// These pages, or others of the window where one cannot be had.
-    async fn gather(&mut self, mut wanted: Vec<PageId>) -> Result<TokenBatch, NodeError> {
+    fn pages_of(&self, numbers: &[u64]) -> Vec<PageId> {
+        numbers.iter().map(|number| schedule::page(self.pages.index(), self.uid, *number)).collect()
+    }
+
+    /// These pages, or others of the window where one cannot be had: those are not stated as trained on.
+    async fn gather(&mut self, numbers: &[u64]) -> Result<TokenBatch, NodeError> {
+        let wanted = self.pages_of(numbers);
+        let mut used = wanted.clone();
         let Self { parts, rules, pages, state, uid, rng, .. } = self;
-        let window = rules.mechanism.window.trained(pages.index(), state.head, *uid);
-        Ok(gather(parts, pages, &mut wanted, || selection::sample(&window, 1, rng).pop()).await?)
+        let window = rules.mechanism.window;
+        let others = window.trained(pages.index(), state.head, *uid);
+        let batch = gather(parts, pages, &mut used, || selection::sample(&others, 1, rng).pop()).await?;
+        state.pages.extend(numbers.iter().zip(wanted.iter().zip(&used)).filter(|(_, (a, b))| a == b).map(|(n, _)| *n));
+        let oldest = window.claimable(pages.index(), state.head).start;
+        for pages in [&mut state.pages, &mut state.done] {
+            *pages = pages.split_off(&oldest);
+        }
+        Ok(batch)
     }
 
     /// This epoch's pages; the next epoch's are fetched from now on.
@@ -234,8 +262,8 @@ impl Miner {
         self.drawn = None;
         let next = self.draw();
         self.last_epoch = block;
-        let batch = self.gather(now).await?;
-        self.pages.want(&next);
+        let batch = self.gather(&now).await?;
+        self.pages.want(&self.pages_of(&next));
         Ok(batch)
     }
 
@@ -284,6 +312,7 @@ impl Miner {
             encoding: self.encoding,
             steps: self.state.steps,
             tokens: self.state.tokens,
+            pages: self.state.pages.iter().copied().collect(),
         };
         let parts = self.parts.aside();
         self.sending = Some(AbortOnDropHandle::new(tokio::spawn(async move {

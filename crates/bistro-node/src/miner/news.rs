@@ -42,9 +42,17 @@ pub struct Newer {
     /// Whether it grew out of the own base.
     pub connected: bool,
     /// What it took from this miner since the own base.
-    pub own: Option<Params>,
+    pub own: Option<Own>,
     /// Whether it took anything from others since.
     pub others: bool,
+}
+
+/// The own part of a newer master.
+pub struct Own {
+    /// What was added.
+    pub params: Params,
+    /// Numbers of the pages that were stated with it; `None` if that cannot be read any more.
+    pub pages: Option<Vec<u64>>,
 }
 
 impl Ask {
@@ -100,13 +108,17 @@ impl Ask {
     }
 
     /// What the master took from this very miner in `steps`.
-    async fn own_part(&self, leader: &Leader, steps: &[Accepted]) -> Result<Option<Params>, NodeError> {
+    async fn own_part(&self, leader: &Leader, steps: &[Accepted]) -> Result<Option<Own>, NodeError> {
         let me: Hotkey = self.parts.identity.hotkey();
-        let mut own: Option<Params> = None;
+        let mut own: Option<Own> = None;
         for step in steps.iter().filter(|step| step.hotkey == me) {
             let delta = leader.accepted(&self.parts, &self.spec, step).await?;
-            let sum = own.unwrap_or_else(|| Params::zeros(&self.spec));
-            own = Some(sum.plus_scaled(&delta, step.scale));
+            let Own { params, pages } =
+                own.unwrap_or_else(|| Own { params: Params::zeros(&self.spec), pages: Some(Vec::new()) });
+            // They only say what needs no statement any more: without them, the next statement is shorter.
+            let stated = leader.accepted_pages(&self.parts, step).await.ok();
+            let pages = pages.zip(stated).map(|(pages, stated)| [pages, stated].concat());
+            own = Some(Own { params: params.plus_scaled(&delta, step.scale), pages });
         }
         Ok(own)
     }

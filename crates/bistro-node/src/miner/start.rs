@@ -7,6 +7,7 @@ use bistro_core::protocol::Encoding;
 use bistro_core::rules::{Mechanism, Rules};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
+use std::collections::BTreeSet;
 
 use super::Miner;
 use super::state::{self, State};
@@ -118,6 +119,8 @@ fn fresh(rules: Hash, base: &Master, head: Block) -> State {
         model: base.hash,
         steps: 0,
         tokens: 0,
+        pages: BTreeSet::new(),
+        done: BTreeSet::new(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What survives a restart: the model, its base, and a small state file that names both, written last. A crash in between
 //! leaves files that do not fit the state's hashes; the miner then begins at the newest master.
 
+use std::collections::BTreeSet;
+
 use bistro_core::ids::{Block, Hash};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +20,7 @@ pub const MODEL_FILE: &str = "model.safetensors";
 pub const BASE_FILE: &str = "base.safetensors";
 
 /// Version of the state file's form.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The small file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +42,10 @@ pub struct State {
     pub steps: u64,
     /// Tokens likewise.
     pub tokens: u64,
+    /// Numbers of the own pages likewise (see [`bistro_core::pages::schedule::page`]), as far as validators still count them.
+    pub pages: BTreeSet<u64>,
+    /// Numbers of the own pages whose work was merged or thrown away, likewise.
+    pub done: BTreeSet<u64>,
 }
 
 impl Miner {

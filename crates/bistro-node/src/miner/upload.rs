@@ -3,7 +3,7 @@
 use bistro_core::ids::{Block, Hash, Hotkey, Uid};
 use bistro_core::params::Params;
 use bistro_core::ports::{PortError, Put};
-use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
+use bistro_core::protocol::{DeltaManifest, Encoding, Folder, MAX_STATED_PAGES, Signed};
 use bytes::Bytes;
 
 use crate::parts::patiently;
@@ -33,6 +33,8 @@ pub struct Statement {
     pub steps: u64,
     /// Tokens likewise.
     pub tokens: u64,
+    /// Numbers of the own pages likewise, ascending; the newest are stated.
+    pub pages: Vec<u64>,
 }
 
 /// A delta and its signed statement, ready to be sent.
@@ -64,6 +66,7 @@ impl Parcel {
             size: 0,
             steps: statement.steps,
             tokens: statement.tokens,
+            pages: statement.pages[statement.pages.len().saturating_sub(MAX_STATED_PAGES)..].to_vec(),
         };
         let object = bistro_delta::encode_delta(delta, &(&manifest).into());
         (manifest.object, manifest.size) = (Hash::of(&object), object.len() as u64);

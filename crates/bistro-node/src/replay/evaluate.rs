@@ -3,6 +3,7 @@
 
 use bistro_core::events::Judged;
 use bistro_core::ids::Hash;
+use bistro_core::mechanism::Change;
 use bistro_core::params::Params;
 use bistro_core::ports::{BucketAddress, Learner, Pages, PortError, ReadLimits, Retry};
 use bistro_core::protocol::Folder;
@@ -51,11 +52,13 @@ pub async fn evaluate(
     Ok(())
 }
 
-/// Losses in nats a token: local, the master's own, and that of each candidate.
+/// Losses in nats a token: local, the master's own, that of each candidate, and those that the pay rests on, on the global
+/// and the local pages.
 struct Losses {
     local: f64,
     master: Option<f64>,
     candidates: Vec<f64>,
+    proof: Option<[Change; 2]>,
 }
 
 struct Again<'a> {
@@ -71,9 +74,16 @@ impl Again<'_> {
         let Some(delta) = self.delta(judged).await? else { return Ok(None) };
         let (local, global) = (self.batch(&judged.local_pages).await?, self.batch(&judged.global_pages).await?);
         let (Some(local), Some(global)) = (local, global) else { return Ok(None) };
+        let proof = match &judged.proof {
+            Some(proof) => match self.batch(&proof.pages).await? {
+                Some(batch) => Some(batch),
+                None => return Ok(None),
+            },
+            None => None,
+        };
         let learner = self.learner.as_mut();
         let measured = compute(|| {
-            let mut losses = Losses { local: f64::NAN, master: None, candidates: Vec::new() };
+            let mut losses = Losses { local: f64::NAN, master: None, candidates: Vec::new(), proof: None };
             if judged.master_loss.is_some() {
                 learner.load(&master.params)?;
                 losses.master = Some(learner.loss(&global)?);
@@ -88,6 +98,12 @@ impl Again<'_> {
             }
             learner.load_sum(&master.params, &delta, best.1)?;
             losses.local = learner.loss(&local)?;
+            if let Some(proof) = &proof {
+                let after = [learner.loss(proof)?, losses.local];
+                learner.load(&master.params)?;
+                let before = [learner.loss(proof)?, learner.loss(&local)?];
+                losses.proof = Some([0, 1].map(|i| Change { before: before[i], after: after[i] }));
+            }
             Ok::<_, PortError>(losses)
         })?;
         Ok(Some(measured))
@@ -150,6 +166,12 @@ fn compare(seq: u64, judged: &Judged, losses: &Losses, report: &mut Report) {
     pairs.extend(
         candidates.map(|(stated, ours)| (format!("global loss at scale {}", stated.scale), stated.loss, *ours)),
     );
+    if let Some((stated, [global, local])) = judged.proof.as_ref().zip(losses.proof) {
+        for (on, stated, ours) in [("global", stated.global, global), ("local", stated.local, local)] {
+            pairs.push((format!("the master's loss on the {on} pages of its proof"), stated.before, ours.before));
+            pairs.push((format!("loss on the {on} pages of its proof"), stated.after, ours.after));
+        }
+    }
     for (name, stated, ours) in pairs {
         let difference = (stated - ours).abs();
         report.largest_difference = report.largest_difference.max(difference);

@@ -18,6 +18,7 @@ use bistro_core::events::{Checkpoint, Event, Judged, Record};
 use bistro_core::ids::{Hash, Hotkey, Uid};
 use bistro_core::ledger::{Ledger, Slots};
 use bistro_core::mechanism::{Candidate, Verdict};
+use bistro_core::pages::schedule;
 use bistro_core::rules::Rules;
 
 use on_chain::Stated;
@@ -168,10 +169,20 @@ impl Followed {
             found.push((What::Slot, format!("uid {uid} of {hotkey}"), format!("{:?}", self.slots.get(hotkey))));
         }
         let mechanism = &self.rules.mechanism;
-        let window = mechanism.window.judged(&self.rules.dataset, judged.drawn, *uid);
-        if let Some(page) = judged.local_pages.iter().find(|page| !window.contains(page)) {
+        let (index, window) = (&self.rules.dataset, mechanism.window);
+        let claimable = window.claimable(index, judged.drawn);
+        if let Some(page) = judged.trained.iter().find(|page| !claimable.contains(page)) {
+            let stated = format!("page {page} of uid {uid} as trained on by block {}", judged.drawn);
+            found.push((What::LocalPages, stated, format!("pages {claimable:?} can be")));
+        }
+        let allowed = match judged.trained.as_slice() {
+            [] => window.judged(index, judged.drawn, *uid),
+            trained => trained.iter().map(|number| schedule::page(index, *uid, *number)).collect(),
+        };
+        if let Some(page) = judged.local_pages.iter().find(|page| !allowed.contains(page)) {
             let stated = format!("page {} {} of uid {uid} at block {}", page.config, page.row, judged.drawn);
-            found.push((What::LocalPages, stated, "it is not in that window".to_owned()));
+            let from = if judged.trained.is_empty() { "in that window" } else { "among those that it trained on" };
+            found.push((What::LocalPages, stated, format!("it is not {from}")));
         }
         let scales = mechanism.acceptance.scales();
         if let Some(odd) = candidates.iter().find(|candidate| !scales.contains(&candidate.scale)) {

@@ -9,8 +9,8 @@ use bistro_core::mechanism::Verdict;
 use bistro_core::skip::Reason;
 use serde::{Deserialize, Serialize};
 
-use super::finite;
 use super::validator::{Fate, LastDelta};
+use super::{Premium, finite};
 
 /// What a validator says of one miner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct Judgement {
     pub local: Option<f64>,
     /// Loss of the last verdict on global pages.
     pub global: Option<f64>,
+    /// By how much more its accepted deltas gain on pages that it says it trained on.
+    pub premium: Option<Premium>,
     /// Place among the miners that were judged, by the global loss of each one's last verdict; 1 is the best.
     pub rank: Option<(usize, usize)>,
     /// Share of the last weights that it set, 0 to 1; none if it set none.
@@ -82,6 +84,7 @@ impl Judgement {
                 self.judged += 1;
                 self.accepted += u64::from(matches!(fate, Fate::Accepted(_)));
                 (self.local, self.global) = (finite(judged.local_loss), finite(judged.global_loss));
+                Premium::take(&mut self.premium, judged);
                 let (object, base_seq) = (Some(judged.object), Some(judged.base_seq));
                 self.last = Some(LastDelta { time, block, object, base_seq, fate });
             }
@@ -103,9 +106,9 @@ impl Judgement {
 
 #[cfg(test)]
 mod tests {
-    use bistro_core::events::Judged;
+    use bistro_core::events::{Judged, Proof};
     use bistro_core::ids::{Hash, NetUid};
-    use bistro_core::mechanism::Candidate;
+    use bistro_core::mechanism::{Candidate, Change};
     use bistro_core::protocol::Encoding;
     use bistro_core::skip::Skip;
 
@@ -126,6 +129,7 @@ mod tests {
             base_seq: 3,
             master_seq: 4,
             local_pages: Vec::new(),
+            trained: Vec::new(),
             global_pages: Vec::new(),
             local_loss: loss - 0.1,
             global_loss: loss,
@@ -172,6 +176,25 @@ mod tests {
         assert_eq!(said.skips, [(Reason::BaseBeforeOwnMerge, 1)].into());
         assert_eq!(said.last.map(|last| (last.block, last.fate)), Some((Block(15), Fate::Skipped(skip))));
         assert_eq!((said.from, said.to), (Block(10), Block(16)));
+    }
+
+    #[test]
+    fn a_miner_learns_whether_its_deltas_know_the_pages_that_it_states() {
+        let proven = |gain: f64, pages: &[u64]| {
+            let mut event = judged(1, 6.0, true);
+            if let Event::Judged(judged) = &mut event {
+                judged.candidates = vec![Candidate { scale: 0.25, loss: 6.0 }];
+                judged.trained = pages.to_vec();
+                let change = |gain: f64| Change { before: 6.0 + gain, after: 6.0 };
+                judged.proof = Some(Proof { pages: Vec::new(), global: change(0.01), local: change(gain) });
+            }
+            event
+        };
+        // Of a whole delta: four times what a quarter of it shows; the last one states no page.
+        let events = vec![proven(0.06, &[1]), judged(1, 6.0, false), proven(0.11, &[2]), proven(0.5, &[])];
+        let premium = Judgement::of(&records(events), &ME, None).premium.unwrap();
+        assert!((premium.mean - 0.3).abs() < 1e-9 && premium.of == 2, "{premium:?}");
+        assert_eq!(Judgement::of(&records(vec![judged(1, 6.0, true)]), &ME, None).premium, None);
     }
 
     #[test]

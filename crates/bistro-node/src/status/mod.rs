@@ -15,7 +15,7 @@ pub mod validator;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bistro_core::events::Event;
+use bistro_core::events::{Event, Judged};
 use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +159,25 @@ fn keep_last<T>(list: &mut Vec<T>, most: usize) {
 /// JSON has no infinities and no NaN.
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
+}
+
+/// The mean premium (see [`bistro_core::mechanism::work`]) on pages that a miner says it trained on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Premium {
+    /// Nats a token.
+    pub mean: f64,
+    /// Accepted deltas that it is the mean of.
+    pub of: u64,
+}
+
+impl Premium {
+    fn take(premium: &mut Option<Self>, judged: &Judged) {
+        if let Some(new) = judged.premium().filter(|new| new.is_finite() && !judged.trained.is_empty()) {
+            let Self { mean, of } = premium.get_or_insert_default();
+            *of += 1;
+            *mean += (new - *mean) / *of as f64;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use bistro_core::protocol::Accepted;
 use bistro_core::skip::{Reason, Skip};
 use serde::{Deserialize, Serialize};
 
-use super::{Series, finite, keep_last};
+use super::{Premium, Series, finite, keep_last};
 
 /// Steps of the lineage that are shown.
 pub const MAX_LINEAGE: usize = 32;
@@ -116,6 +116,8 @@ pub struct MinerRow {
     pub local_average: Option<f64>,
     /// Moving average of the global losses.
     pub global_average: Option<f64>,
+    /// By how much more its accepted deltas gain on pages that it says it trained on, since the program began.
+    pub premium: Option<Premium>,
     /// Its share of the weights that are offered to the chain, 0 to 1.
     pub share: f64,
     /// What became of its last delta.
@@ -238,6 +240,7 @@ impl ValidatorStatus {
         row.judged += 1;
         row.accepted += u64::from(accepted);
         (row.local, row.global) = (finite(judged.local_loss), loss);
+        Premium::take(&mut row.premium, judged);
         let (object, base_seq) = (Some(judged.object), Some(judged.base_seq));
         row.last = Some(LastDelta { time, block, object, base_seq, fate });
     }
@@ -292,6 +295,7 @@ impl MinerRow {
             global: None,
             local_average: None,
             global_average: None,
+            premium: None,
             share: 0.0,
             last: None,
             skips: BTreeMap::new(),

@@ -324,8 +324,8 @@ impl Validator {
     async fn judge(&mut self, turn: &mut Turn, delta: &Delta) -> Result<Outcome, NodeError> {
         (self.skips, self.fruitless_since) = (0, None);
         let Self { parts, rules, pages, rng, .. } = self;
-        let window = rules.mechanism.window.judged(pages.index(), turn.block, turn.miner.uid);
-        let another = || selection::sample(&window, 1, rng).pop();
+        let others = turn.others(rules, pages.index());
+        let another = || selection::sample(&others, 1, rng).pop();
         let local = gather(parts, pages, &mut turn.local_pages, another).await?;
         let mut another = || Some(schedule::global_page(pages.index(), rng));
         let global = gather(parts, pages, &mut turn.global_pages, &mut another).await?;

@@ -82,6 +82,7 @@ impl Trial<'_> {
             base_seq: delta.manifest.base_seq,
             master_seq: self.master.seq,
             local_pages: local_pages.clone(),
+            trained: self.turn.trained.clone(),
             global_pages: global_pages.clone(),
             local_loss: measured.local,
             global_loss: best.map_or(f64::NAN, |c| c.loss),

@@ -1,11 +1,16 @@
 //! Whose turn it is, and its delta on the way: the next one is downloaded and looked into, and its pages are fetched, while
 //! this one is judged, so that the model does not wait.
 
+use std::collections::BTreeSet;
+
 use bistro_core::ids::Block;
 use bistro_core::mechanism::selection;
-use bistro_core::pages::{PageId, schedule};
+use bistro_core::pages::{DatasetIndex, PageId, schedule};
 use bistro_core::ports::Neuron;
+use bistro_core::rules::Rules;
 use bistro_core::skip::{Reason, Skip};
+use rand::{Rng, RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha20Rng;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Validator;
@@ -19,8 +24,10 @@ pub struct Turn {
     pub block: Block,
     /// Whose turn.
     pub miner: Neuron,
-    /// Local pages to judge by.
+    /// Local pages to judge by: of `trained` where there are any, otherwise of the window.
     pub local_pages: Vec<PageId>,
+    /// Numbers of the pages that the miner says to have trained on, as far as it can have, where pay is capped by them.
+    pub trained: Vec<u64>,
     /// Global pages to judge by.
     pub global_pages: Vec<PageId>,
     /// Global pages to measure an accepted delta's gain on: fresh ones, as those above help to choose its factor. None where
@@ -29,6 +36,29 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// Where the rules ask for work: the local pages are drawn from those that the miner states, as far as it can have trained
+    /// on them.
+    fn ask_for_work(&mut self, rules: &Rules, index: &DatasetIndex, stated: &[u64], rng: &mut impl Rng) {
+        if !rules.mechanism.scoring.pay.asks_for_work() {
+            return;
+        }
+        let claimable = rules.mechanism.window.claimable(index, self.block);
+        let trained: BTreeSet<u64> = stated.iter().copied().filter(|page| claimable.contains(page)).collect();
+        self.trained = trained.into_iter().collect();
+        let drawn = selection::sample(&self.trained, rules.mechanism.evaluation.local_pages, rng);
+        if !drawn.is_empty() {
+            self.local_pages = drawn.iter().map(|number| schedule::page(index, self.miner.uid, *number)).collect();
+        }
+    }
+
+    /// The pages from which another one is drawn for a local page that cannot be had.
+    pub fn others(&self, rules: &Rules, index: &DatasetIndex) -> Vec<PageId> {
+        match self.trained.as_slice() {
+            [] => rules.mechanism.window.judged(index, self.block, self.miner.uid),
+            trained => trained.iter().map(|number| schedule::page(index, self.miner.uid, *number)).collect(),
+        }
+    }
+
     /// All its pages.
     fn pages(&self) -> Vec<PageId> {
         [self.local_pages.as_slice(), &self.global_pages, &self.proof_pages].concat()
@@ -37,15 +67,10 @@ impl Turn {
 
 /// A turn whose delta is on the way.
 pub(super) struct Upcoming {
-    turn: Turn,
-    download: AbortOnDropHandle<Result<Download, Refusal>>,
-}
-
-impl Upcoming {
-    /// Waits for the delta's bytes, or for why there are none.
-    async fn arrive(self) -> (Turn, Result<Download, Refusal>) {
-        (self.turn, joined(self.download).await)
-    }
+    /// Its pages, as far as they are known without the delta.
+    pages: Vec<PageId>,
+    /// The turn, and the delta's bytes or why there are none.
+    arriving: AbortOnDropHandle<(Turn, Result<Download, Refusal>)>,
 }
 
 impl Validator {
@@ -67,13 +92,13 @@ impl Validator {
             if !self.next_block().await? {
                 return Ok(None);
             }
-            self.begin_turn(&upcoming.turn.pages());
+            self.begin_turn(&upcoming.pages);
         }
         self.fruitless_since.get_or_insert(self.parts.clock.elapsed());
         self.parts.pulse.beat_within("waiting for a delta", self.fetcher().patience());
         tokio::select! {
             () = self.parts.stop.cancelled() => Ok(None),
-            arrived = upcoming.arrive() => Ok(Some(arrived)),
+            arrived = joined(upcoming.arriving) => Ok(Some(arrived)),
         }
     }
 
@@ -89,17 +114,19 @@ impl Validator {
         let proof_pages = schedule::global_pages(self.pages.index(), proof_pages, &mut self.rng);
         let fetcher = self.fetcher();
         let (neuron, seen) = (miner.clone(), self.state.memory.seen.get(&miner.hotkey).cloned());
-        let turn = Turn { block: self.head, miner, local_pages, global_pages, proof_pages };
-        let (pages, wanted) = (self.pages.clone(), [before, &turn.pages()].concat());
-        let download = tokio::spawn(async move {
+        let trained = Vec::new();
+        let mut turn = Turn { block: self.head, miner, local_pages, trained, global_pages, proof_pages };
+        let (pages, drawn, before) = (self.pages.clone(), turn.pages(), before.to_vec());
+        let (rules, mut rng) = (self.rules.clone(), ChaCha20Rng::seed_from_u64(self.rng.random()));
+        let arriving = tokio::spawn(async move {
             let download = fetcher.download(&neuron, seen.as_ref()).await;
-            if download.as_ref().is_ok_and(|download| download.values.is_ok()) {
-                pages.want(&wanted);
+            if let Ok(Download { manifest, values: Ok(_), .. }) = &download {
+                turn.ask_for_work(&rules, pages.index(), &manifest.pages, &mut rng);
+                pages.want(&[before, turn.pages()].concat());
             }
-            download
+            (turn, download)
         });
-        let download = AbortOnDropHandle::new(download);
-        self.upcoming = Some(Upcoming { turn, download });
+        self.upcoming = Some(Upcoming { pages: drawn, arriving: AbortOnDropHandle::new(arriving) });
         Some(())
     }
 

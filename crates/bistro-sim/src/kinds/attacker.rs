@@ -5,7 +5,7 @@ use std::time::Duration;
 use bistro_core::ids::{Block, Hash, Hotkey, Uid};
 use bistro_core::params::{Params, Tensor};
 use bistro_core::ports::{BucketAddress, Learner as _, Neuron, PortError, Put, ReadLimits, Retry};
-use bistro_core::protocol::{DeltaManifest, Encoding, Folder, MAX_MANIFEST_BYTES, Signed};
+use bistro_core::protocol::{DeltaManifest, Encoding, Folder, MAX_MANIFEST_BYTES, MAX_STATED_PAGES, Signed};
 use bistro_node::leader::{self, Leader};
 use bistro_node::miner::upload::{Parcel, Statement};
 use bistro_node::{NodeError, Parts};
@@ -93,8 +93,17 @@ impl Attacker {
         let head = self.parts.chain.head().await?;
         let block = if self.kind == Kind::BackdatedCopy { Block(head.0.saturating_sub(BACKDATED)) } else { head };
         let rules = leader.manifest.rules;
-        let statement =
-            Statement { rules, base_seq: seq, base: hash, uid, block, encoding: Encoding::F32, steps: 9, tokens: 9 };
+        let statement = Statement {
+            rules,
+            base_seq: seq,
+            base: hash,
+            uid,
+            block,
+            encoding: Encoding::F32,
+            steps: 9,
+            tokens: 9,
+            pages: self.claims(leader, head).await?,
+        };
         Parcel::pack(&self.parts, &statement, delta).send(self.parts.clone()).await?;
         if self.kind == Kind::Withheld {
             let folder = Folder::new(self.parts.netuid, &self.parts.identity.hotkey());
@@ -103,6 +112,13 @@ impl Attacker {
             }
         }
         Ok(())
+    }
+
+    /// Pages that it says it was trained on: as many of the newest as can be stated, none of which it has seen.
+    async fn claims(&mut self, leader: &Leader, head: Block) -> Result<Vec<u64>, NodeError> {
+        let rules = leader.rules(&self.parts).await?;
+        let claimable = rules.mechanism.window.claimable(&rules.dataset, head);
+        Ok((claimable.end.saturating_sub(MAX_STATED_PAGES as u64)..claimable.end).collect())
     }
 
     /// Numbers up to `size`, or all of it where it is no number.

@@ -1,20 +1,19 @@
 //! Miners that train, but not as the miner's program does: on the pages on which they are judged, or for several hotkeys at
 //! once.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use bistro_core::ids::{Block, Hotkey, Uid};
-use bistro_core::mechanism::selection;
-use bistro_core::pages::PageId;
+use bistro_core::pages::{DatasetIndex, Window, schedule};
 use bistro_core::params::{Params, Tensor};
-use bistro_core::ports::{Learner as _, Pages};
+use bistro_core::ports::Learner as _;
 use bistro_core::protocol::Encoding;
 use bistro_core::rules::{OnNewMaster, Rules};
 use bistro_node::leader::{self, Leader};
 use bistro_node::master::{Master, rebased};
 use bistro_node::miner::upload::{Parcel, Statement};
 use bistro_node::{Build as _, NodeError, Parts};
-use rand::SeedableRng as _;
+use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Kind, Mining, next_block};
@@ -29,6 +28,8 @@ pub(super) struct Trainer {
     rng: ChaCha8Rng,
     learner: ToyLearner,
     base: Option<Master>,
+    /// Numbers of the pages that each hotkey can say it trained on since its last merge.
+    stated: Vec<BTreeSet<u64>>,
 }
 
 impl Trainer {
@@ -36,7 +37,8 @@ impl Trainer {
     pub(super) fn new(mining: Mining) -> Option<Self> {
         let Mining { kind, group, build, seed, .. } = mining;
         let (rng, learner) = (ChaCha8Rng::seed_from_u64(seed), ToyLearner::default());
-        (!group.is_empty()).then_some(Self { kind, group, build, rng, learner, base: None })
+        let stated = vec![BTreeSet::new(); group.len()];
+        (!group.is_empty()).then_some(Self { kind, group, build, rng, learner, base: None, stated })
     }
 
     /// Trains without end. What fails is tried again at the next block.
@@ -64,24 +66,28 @@ impl Trainer {
         let pages = self.build.pages(&rules)?;
         let uids: Vec<Uid> =
             self.group.iter().filter_map(|p| Some(metagraph.neuron(&p.identity.hotkey())?.uid)).collect();
-        let Some(uid) = uids.first().copied() else { return Ok(()) };
+        if uids.is_empty() {
+            return Ok(());
+        }
         self.follow(&leader, &rules).await?;
-        for page in self.draw(&rules, &pages, uid, metagraph.block, rules.mechanism.miner.pages_per_epoch) {
-            for piece in pages.page(&page).await?.chunks(4) {
+        // Each hotkey in turn states pages of its own.
+        for i in 0..rules.mechanism.miner.pages_per_epoch {
+            let whose = i % uids.len();
+            let number = self.draw(&rules, pages.index(), metagraph.block);
+            for piece in pages.page(&schedule::page(pages.index(), uids[whose], number)).await?.chunks(4) {
                 self.learner.train_step(&piece)?;
             }
+            self.stated[whose].insert(number);
         }
         self.upload(&leader, &uids).await
     }
 
-    /// Pages to train on: of the window on which it is judged now, or of the next as everybody.
-    fn draw(&mut self, rules: &Rules, pages: &Arc<dyn Pages>, uid: Uid, block: Block, count: usize) -> Vec<PageId> {
-        let window = rules.mechanism.window;
-        let window = match self.kind {
-            Kind::Overfit => window.judged(pages.index(), block, uid),
-            _ => window.trained(pages.index(), block, uid),
-        };
-        selection::sample(&window, count, &mut self.rng)
+    /// Number of a page to train on: of the window on which it is judged now, or of the next as everybody.
+    fn draw(&mut self, rules: &Rules, index: &DatasetIndex, block: Block) -> u64 {
+        let Window { pages, look_ahead, .. } = rules.mechanism.window;
+        let trained = rules.mechanism.window.trained_numbers(index, block);
+        let from = if self.kind == Kind::Overfit { trained.start.saturating_sub(look_ahead) } else { trained.start };
+        self.rng.random_range(from..from + pages)
     }
 
     /// Moves on to the newest master as the miner's program does, for all hotkeys as one.
@@ -97,6 +103,11 @@ impl Trainer {
         let hotkeys: Vec<Hotkey> = self.group.iter().map(|parts| parts.identity.hotkey()).collect();
         let mut own = Params::zeros(&spec);
         for step in steps.iter().filter(|step| hotkeys.contains(&step.hotkey)) {
+            self.stated
+                .iter_mut()
+                .zip(&hotkeys)
+                .filter(|(_, whose)| **whose == step.hotkey)
+                .for_each(|(s, _)| s.clear());
             own = own.plus_scaled(&leader.accepted(&self.group[0], &spec, step).await?, step.scale);
         }
         let keep = match rules.mechanism.miner.on_new_master {
@@ -124,6 +135,7 @@ impl Trainer {
                 encoding: Encoding::F32,
                 steps: 9,
                 tokens: 9,
+                pages: self.stated[i].iter().copied().collect(),
             };
             Parcel::pack(parts, &statement, &part(&delta, i, uids.len())).send(parts.clone()).await?;
         }
