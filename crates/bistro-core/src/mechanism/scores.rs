@@ -149,6 +149,13 @@ impl Scores {
         median(self.by_hotkey.values().filter_map(|score| score.work.premium()))
     }
 
+    /// Whether premiums tell who trained: the median hotkey's do. All of them count that state pages, not only those with
+    /// credit: chance may leave a copier and few others with any.
+    fn premiums_are_clear(&self) -> bool {
+        let stating = self.by_hotkey.values().filter(|score| score.work.weight > 0.0);
+        median(stating.map(|score| score.work.clearness())).is_some_and(|clearness| clearness >= work::CLEAR)
+    }
+
     /// Takes in a faulty delta.
     pub fn fault(&mut self, rules: &ScoringRules, hotkey: &Hotkey) {
         if rules.on_fault == OnFault::Forget {
@@ -188,8 +195,7 @@ impl Scores {
         let pages = |score: &Score| score.work.shown(now, half_life);
         let paid: Vec<_> = self.by_hotkey.iter().filter(|(_, score)| units(score) > 0.0).collect();
         let by_page = paid.iter().map(|(_, score)| units(score) / pages(score)).filter(|pay| pay.is_finite());
-        let clear = median(paid.iter().map(|(_, score)| score.work.clearness())).is_some_and(|c| c >= work::CLEAR);
-        let cap = page_cap.filter(|_| clear).zip(median(by_page)).map(|(cap, usual)| cap * usual);
+        let cap = page_cap.filter(|_| self.premiums_are_clear()).zip(median(by_page)).map(|(cap, usual)| cap * usual);
         let capped = |score: &Score| cap.map_or(units(score), |cap| units(score).min(cap * pages(score)));
         paid.into_iter().map(|(hotkey, score)| (*hotkey, capped(score))).filter(|(_, units)| *units > 0.0).collect()
     }

@@ -249,6 +249,22 @@ mod tests {
         assert!(paid.len() == 3 && paid.iter().all(|(_, share)| (share - 1.0 / 3.0).abs() < 1e-12), "{paid:?}");
     }
 
+    /// Two of three who work had bad luck and have no credit: that does not open the cap for who does not.
+    #[test]
+    fn who_has_no_credit_still_tells_whether_premiums_are_clear() {
+        let pay = PayRules::Improvement { half_life: 100.0, proof_pages: 1, page_cap: Some(1.5) };
+        let (rules, mut scores) = (ScoringRules { pay, ..RULES }, Scores::default());
+        for round in 0..3_u64 {
+            let miners = [(1, 0.2, 0.1), (2, 0.2, -0.1), (3, 0.2, -0.1), (4, [0.1, -0.1, 0.05][round as usize], 0.1)];
+            for (hotkey, premium, gain) in miners {
+                let shown = Shown { premium, pages: vec![round] };
+                scores.observe(&rules, &Observation { shown: Some(shown), ..seen(hotkey, 5 + round, 6.0, gain) });
+            }
+        }
+        let paid = shares(&scores, &rules, &metagraph(&[0, 1, 2, 3, 4]));
+        assert_eq!(paid.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [1]);
+    }
+
     #[test]
     fn where_nobody_states_pages_gains_are_paid() {
         let paid = capped(&[(1, 0.2, 0), (2, 0.2, 0)]);

@@ -51,7 +51,7 @@ pub enum Kind {
     RescaledCopy,
     /// Uploads them with noise of a tenth of their size.
     NoisyCopy,
-    /// Uploads them with noise of two thirds of their size: a cosine of 0.84, just too unlike to be told from an original.
+    /// Uploads them with noise of two thirds of their size: a cosine of 0.84, no nearer than honest miners come to each other.
     DisguisedCopy,
     /// Uploads them and claims to have had them ten blocks earlier.
     BackdatedCopy,
