@@ -189,12 +189,15 @@ async fn every_lie_that_a_validator_could_sign_is_found() {
         (What::Master, |e| published(e, |_, loss| *loss -= 1.0)),
     ];
     for (n, (what, lie)) in lies.into_iter().enumerate() {
-        // Late enough that there is something before it, early enough that something rests on it.
-        let mut records = truth.clone();
-        let from = records.len() / 4;
-        assert!(records[from..].iter_mut().any(|record| lie(&mut record.event)), "lie {n} found no place");
-        let report = replayed(&records);
-        assert!(report.differences.iter().any(|d| d.what == what), "lie {n}: {what:?} is not among {report:#?}");
+        // Late enough that there is something before it, early enough that something rests on it. A second verdict on a miner
+        // in one block counts for nothing in the averages, and a lie in it neither: the next ones are tried, too.
+        let from = truth.len() / 4;
+        let mut reports = (from..truth.len()).filter_map(|at| {
+            let mut records = truth.clone();
+            lie(&mut records[at].event).then(|| replayed(&records))
+        });
+        let found = |report: &Report| report.differences.iter().any(|d| d.what == what);
+        assert!(reports.by_ref().take(4).any(|report| found(&report)), "lie {n}: {what:?} was not found");
     }
     // A score out of nowhere, at the restart.
     let mut records = truth.clone();

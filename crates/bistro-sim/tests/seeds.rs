@@ -59,16 +59,16 @@ fn without_faults_honest_miners_bring_the_loss_down() {
     }
 }
 
-/// A short form of `simulate --attackers`: long enough for everybody to be judged some dozen times.
+/// A short form of `simulate --attackers`: long enough for everybody to be judged some dozen times. For near copies that is too
+/// short, as it takes some verdicts until premiums tell: see below.
 #[test]
 fn by_the_recommended_rules_attackers_earn_less_than_half_of_an_honest_miner() {
     const BLOCKS: u64 = 240;
-    let kinds: Vec<Kind> = ALL.into_iter().filter(|kind| *kind != Kind::Honest).collect();
+    let near = [Kind::RescaledCopy, Kind::NoisyCopy, Kind::DisguisedCopy];
+    let kinds: Vec<Kind> = ALL.into_iter().filter(|kind| *kind != Kind::Honest && !near.contains(kind)).collect();
     // Who works is measured by its work, over several seeds: a run as short as this one tells no more than a factor of two.
     let works = |kind: Kind| matches!(kind, Kind::OnOff | Kind::Overfit | Kind::Sybil);
-    // In a run's first verdicts chance decides whom to believe.
-    let near = |kind: Kind| matches!(kind, Kind::RescaledCopy | Kind::NoisyCopy | Kind::DisguisedCopy);
-    let seeds = |kind: Kind| if works(kind) || near(kind) { 0..6 } else { 1..2 };
+    let seeds = |kind: Kind| if works(kind) { 0..6 } else { 1..2 };
     let job = |kind: Kind| seeds(kind).map(move |seed| (attackers::scenario(kind, "recommended", BLOCKS), seed));
     let jobs: Vec<(Scenario, u64)> = kinds.iter().copied().flat_map(job).collect();
     let mut outcomes = batch::run_all(&jobs, |_, _| Ok(())).unwrap().into_iter();
@@ -79,6 +79,22 @@ fn by_the_recommended_rules_attackers_earn_less_than_half_of_an_honest_miner() {
         let limit = if works(kind) { 2.0 * row.work } else { 0.5 };
         assert!(row.earned < limit, "{row:#?}");
         assert!(row.honest_accepted > 5.0, "{row:#?}");
+    }
+}
+
+/// Nothing tells them from originals but that they show no work. Without that cap they earn 0.75 and 0.55 here, with it 0.37
+/// and 0.23: what they have is from the first hundred blocks, in which premiums are not clear yet.
+#[test]
+fn copies_with_noise_are_soon_not_paid_any_more() {
+    const BLOCKS: u64 = 480;
+    let kinds = [Kind::NoisyCopy, Kind::DisguisedCopy];
+    let job = |kind: Kind| (0..6).map(move |seed| (attackers::scenario(kind, "recommended", BLOCKS), seed));
+    let jobs: Vec<(Scenario, u64)> = kinds.into_iter().flat_map(job).collect();
+    let mut outcomes = batch::run_all(&jobs, |_, _| Ok(())).unwrap().into_iter();
+    for kind in kinds {
+        let outcomes: Vec<Outcome> = outcomes.by_ref().take(6).collect();
+        let row = Row::new(kind, "recommended", BLOCKS, &outcomes);
+        assert!(row.earned < 0.45 && row.accepted > 10.0, "{row:#?}");
     }
 }
 
