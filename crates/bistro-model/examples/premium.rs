@@ -2,13 +2,14 @@
 //! (docs/mechanism.md). `cargo run --release -p bistro-model --example premium -- --text corpus/sotu`
 #![allow(clippy::print_stdout)] // its output is what it is for
 
+mod common;
+
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use bistro_core::params::Params;
 use bistro_core::ports::Learner as _;
 use bistro_core::tokens::TokenBatch;
-use bistro_model::{LlamaConfig, LlamaLearner, TrainOptions, device};
+use bistro_model::{LlamaConfig, LlamaLearner, TrainOptions, device, mkl};
 use clap::Parser;
 
 /// Tokens of a sequence and the one after.
@@ -38,24 +39,12 @@ struct Args {
 }
 
 fn main() -> anyhow::Result<()> {
+    mkl::keep();
     let args = Args::parse();
-    let entries = std::fs::read_dir(&args.text).with_context(|| args.text.display().to_string())?;
-    let mut files: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
-    files.retain(|file| file.extension().is_some_and(|e| e == "txt"));
-    files.sort();
-    let bpe = tiktoken_rs::r50k_base()?;
-    let mut ids = Vec::new();
-    for file in files {
-        ids.extend(bpe.encode_ordinary(&std::fs::read_to_string(&file)?));
-    }
-    let mut state = 7_u64;
+    let (ids, mut random) = (common::tokens(&args.text)?, common::Draw(7));
     let mut draw = |count: usize| -> Vec<TokenBatch> {
         let page = |at: usize| TokenBatch { seq: ROW, ids: ids[at..at + ROWS * ROW].to_vec() };
-        let mut start = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % (ids.len() - ROWS * ROW)
-        };
-        (0..count).map(|_| page(start())).collect()
+        (0..count).map(|_| page(random.below(ids.len() - ROWS * ROW))).collect()
     };
     let config = LlamaConfig::preset(&args.model)?;
     let mut learner = LlamaLearner::init(config, 1, device::parse("cpu")?, TrainOptions::default())?;

@@ -2,10 +2,11 @@
 //! `cargo run --release -p bistro-model --example train -- --text FOLDER --lr 2e-3 --rows 2`
 #![allow(clippy::print_stdout)] // its output is what it is for
 
+mod common;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::Context;
 use bistro_core::ports::Learner;
 use bistro_core::tokens::TokenBatch;
 use bistro_model::{LlamaConfig, LlamaLearner, TrainOptions, device, mkl};
@@ -54,7 +55,7 @@ fn main() -> anyhow::Result<()> {
         Ok(config) => config,
         Err(_) => LlamaConfig::from_json(&std::fs::read_to_string(&args.model)?)?,
     };
-    let ids = tokens(&args.text)?;
+    let ids = common::tokens(&args.text)?;
     let row = args.seq + 1;
     // Sixteen sequences spread over the corpus are held out; a batch that would touch one is drawn again.
     let spread = ids.len() / 16;
@@ -70,7 +71,7 @@ fn main() -> anyhow::Result<()> {
     };
     let mut learner = LlamaLearner::init(config, 1, device::parse(&args.device)?, options)?;
 
-    let (mut seconds, mut tokens, mut next, mut at) = (0.0, 0, 0, 0_u64);
+    let (mut seconds, mut tokens, mut next, mut draw) = (0.0, 0, 0, common::Draw(0));
     loop {
         if tokens >= next {
             let loss = learner.loss(&held_out)?;
@@ -83,8 +84,7 @@ fn main() -> anyhow::Result<()> {
         }
         let mut batch = TokenBatch { seq: row, ids: Vec::new() };
         while batch.rows() < args.rows {
-            at = at.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let start = (at >> 33) as usize % (ids.len() - row);
+            let start = draw.below(ids.len() - row);
             if !is_held_out(start) {
                 batch.ids.extend_from_slice(&ids[start..start + row]);
             }
@@ -93,20 +93,4 @@ fn main() -> anyhow::Result<()> {
         tokens += learner.train_step(&batch)?.tokens;
         seconds += start.elapsed().as_secs_f64();
     }
-}
-
-/// GPT-2 tokens of all texts, in the order of their names.
-fn tokens(path: &std::path::Path) -> anyhow::Result<Vec<u32>> {
-    let mut files = vec![path.to_owned()];
-    if path.is_dir() {
-        files = std::fs::read_dir(path)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
-        files.sort();
-    }
-    let bpe = tiktoken_rs::r50k_base()?;
-    let mut ids = Vec::new();
-    for file in files {
-        ids.extend(bpe.encode_ordinary(&std::fs::read_to_string(&file).with_context(|| file.display().to_string())?));
-        ids.push(50256);
-    }
-    Ok(ids)
 }

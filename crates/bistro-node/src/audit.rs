@@ -4,7 +4,7 @@
 use bistro_core::ids::{Hash, Hotkey};
 use bistro_core::params::ModelSpec;
 use bistro_core::ports::{BucketAddress, ReadLimits};
-use bistro_core::protocol::{Accepted, Folder, MAX_MANIFEST_BYTES, MasterManifest, Signed};
+use bistro_core::protocol::{Accepted, Folder, MAX_MANIFEST_BYTES, MasterManifest};
 
 use crate::leader::{self, Leader};
 use crate::master::Master;
@@ -93,8 +93,7 @@ async fn manifest(
     let limits = ReadLimits { max_bytes: MAX_MANIFEST_BYTES, ..leader::large(0) };
     let json = parts.public.get(bucket, &key, limits).await?;
     let json = json.ok_or_else(|| broken(format!("`{key}` is not in bucket {bucket}")))?;
-    let verify = |hotkey: &_, message: &[u8], signature: &_| parts.identity.verify(hotkey, message, signature);
-    let manifest = Signed::<MasterManifest>::from_json(&json, verify).map_err(|e| broken(e.to_string()))?.statement;
+    let manifest: MasterManifest = parts.statement(&json).map_err(|e| broken(e.to_string()))?;
     manifest.check_lineage().map_err(|e| broken(e.to_string()))?;
     if manifest.hotkey == hotkey && manifest.seq == seq { Ok(manifest) } else { Err(broken("it names another".into())) }
 }

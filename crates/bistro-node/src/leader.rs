@@ -9,7 +9,7 @@ use std::time::Duration;
 use bistro_core::ids::{Block, Hash, Hotkey};
 use bistro_core::params::{ModelSpec, Params};
 use bistro_core::ports::{BucketAddress, Metagraph, Neuron, PortError, ReadLimits, Retry};
-use bistro_core::protocol::{Accepted, DeltaManifest, Folder, MAX_MANIFEST_BYTES, MasterManifest, Signed};
+use bistro_core::protocol::{Accepted, DeltaManifest, Folder, MAX_MANIFEST_BYTES, MasterManifest};
 use bistro_core::rules::{MAX_RULES_BYTES, Rules};
 use bytes::Bytes;
 
@@ -103,8 +103,7 @@ pub(crate) async fn read_own(parts: &Parts) -> Result<Option<Leader>, PortError>
 }
 
 fn read_manifest(parts: &Parts, hotkey: Hotkey, json: &[u8]) -> Result<MasterManifest, String> {
-    let verify = |hotkey: &_, message: &[u8], signature: &_| parts.identity.verify(hotkey, message, signature);
-    let manifest = Signed::<MasterManifest>::from_json(json, verify).map_err(|e| e.to_string())?.statement;
+    let manifest: MasterManifest = parts.statement(json).map_err(|e| e.to_string())?;
     if manifest.hotkey != hotkey || manifest.netuid != parts.netuid {
         return Err("it names another hotkey or subnet".into());
     }
@@ -186,9 +185,7 @@ impl Leader {
     pub async fn accepted_pages(&self, parts: &Parts, step: &Accepted) -> Result<Vec<u64>, NodeError> {
         let key = self.folder().accepted_manifest(&step.object);
         let bytes = self.object(parts, &key, ReadLimits { max_bytes: MAX_MANIFEST_BYTES, ..SMALL }).await?;
-        let verify = |hotkey: &_, message: &[u8], signature: &_| parts.identity.verify(hotkey, message, signature);
-        let signed = Signed::<DeltaManifest>::from_json(&bytes, verify);
-        let statement = signed.map_err(|e| self.broken(step.seq, e.to_string()))?.statement;
+        let statement: DeltaManifest = parts.statement(&bytes).map_err(|e| self.broken(step.seq, e.to_string()))?;
         if (statement.hotkey, statement.object) != (step.hotkey, step.object) {
             return Err(self.broken(step.seq, "the manifest beside its delta is of another one"));
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bistro_core::ids::NetUid;
 use bistro_core::ports::{Chain, Clock, Identity, Learner, OwnBucket, Pages, PortError, PublicBuckets, Retry};
+use bistro_core::protocol::{ManifestError, Signed, Statement};
 use bistro_core::rules::Rules;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,12 @@ impl Parts {
     #[must_use]
     pub(crate) fn aside(&self) -> Self {
         Self { pulse: self.pulse.unwatched(), ..self.clone() }
+    }
+
+    /// What a stranger's `json` states, its signature checked.
+    pub fn statement<T: Statement>(&self, json: &[u8]) -> Result<T, ManifestError> {
+        let verify = |hotkey: &_, message: &[u8], signature: &_| self.identity.verify(hotkey, message, signature);
+        Ok(Signed::from_json(json, verify)?.statement)
     }
 
     /// Shows `what` as waited for until the guard is dropped; `bytes` is how much it is about, where that is known.

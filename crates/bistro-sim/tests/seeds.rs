@@ -1,6 +1,7 @@
 //! Whole networks under faults, kills and attackers: the promises hold for every seed.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::ops::Range;
 use std::path::Path;
 
 use bistro_sim::attackers::{self, Row};
@@ -59,24 +60,30 @@ fn without_faults_honest_miners_bring_the_loss_down() {
     }
 }
 
+/// What each of `kinds` earned by the recommended rules in `blocks` blocks of its `seeds`; every promise held.
+fn rows(kinds: &[Kind], blocks: u64, seeds: impl Fn(Kind) -> Range<u64>) -> Vec<Row> {
+    let job = |kind: Kind| seeds(kind).map(move |seed| (attackers::scenario(kind, "recommended", blocks), seed));
+    let jobs: Vec<(Scenario, u64)> = kinds.iter().copied().flat_map(job).collect();
+    let mut outcomes = batch::run_all(&jobs, |_, _| Ok(())).unwrap().into_iter();
+    let row = |kind: &Kind| {
+        let outcomes: Vec<Outcome> = outcomes.by_ref().take(seeds(*kind).count()).collect();
+        assert!(outcomes.iter().all(|outcome| outcome.broken.is_empty()), "{kind:?}: {outcomes:#?}");
+        Row::new(*kind, "recommended", blocks, &outcomes)
+    };
+    kinds.iter().map(row).collect()
+}
+
 /// A short form of `simulate --attackers`: long enough for everybody to be judged some dozen times. For near copies that is too
 /// short, as it takes some verdicts until premiums tell: see below.
 #[test]
 fn by_the_recommended_rules_attackers_earn_less_than_half_of_an_honest_miner() {
-    const BLOCKS: u64 = 240;
     let near = [Kind::RescaledCopy, Kind::NoisyCopy, Kind::DisguisedCopy];
     let kinds: Vec<Kind> = ALL.into_iter().filter(|kind| *kind != Kind::Honest && !near.contains(kind)).collect();
     // Who works is measured by its work, over several seeds: a run as short as this one tells no more than a factor of two.
     let works = |kind: Kind| matches!(kind, Kind::OnOff | Kind::Overfit | Kind::Sybil);
     let seeds = |kind: Kind| if works(kind) { 0..6 } else { 1..2 };
-    let job = |kind: Kind| seeds(kind).map(move |seed| (attackers::scenario(kind, "recommended", BLOCKS), seed));
-    let jobs: Vec<(Scenario, u64)> = kinds.iter().copied().flat_map(job).collect();
-    let mut outcomes = batch::run_all(&jobs, |_, _| Ok(())).unwrap().into_iter();
-    for kind in kinds {
-        let outcomes: Vec<Outcome> = outcomes.by_ref().take(seeds(kind).count()).collect();
-        assert!(outcomes.iter().all(|outcome| outcome.broken.is_empty()), "{kind:?}: {outcomes:#?}");
-        let row = Row::new(kind, "recommended", BLOCKS, &outcomes);
-        let limit = if works(kind) { 2.0 * row.work } else { 0.5 };
+    for (kind, row) in kinds.iter().zip(rows(&kinds, 240, seeds)) {
+        let limit = if works(*kind) { 2.0 * row.work } else { 0.5 };
         assert!(row.earned < limit, "{row:#?}");
         assert!(row.honest_accepted > 5.0, "{row:#?}");
     }
@@ -86,14 +93,7 @@ fn by_the_recommended_rules_attackers_earn_less_than_half_of_an_honest_miner() {
 /// and 0.23: what they have is from the first hundred blocks, in which premiums are not clear yet.
 #[test]
 fn copies_with_noise_are_soon_not_paid_any_more() {
-    const BLOCKS: u64 = 480;
-    let kinds = [Kind::NoisyCopy, Kind::DisguisedCopy];
-    let job = |kind: Kind| (0..6).map(move |seed| (attackers::scenario(kind, "recommended", BLOCKS), seed));
-    let jobs: Vec<(Scenario, u64)> = kinds.into_iter().flat_map(job).collect();
-    let mut outcomes = batch::run_all(&jobs, |_, _| Ok(())).unwrap().into_iter();
-    for kind in kinds {
-        let outcomes: Vec<Outcome> = outcomes.by_ref().take(6).collect();
-        let row = Row::new(kind, "recommended", BLOCKS, &outcomes);
+    for row in rows(&[Kind::NoisyCopy, Kind::DisguisedCopy], 480, |_| 0..6) {
         assert!(row.earned < 0.45 && row.accepted > 10.0, "{row:#?}");
     }
 }

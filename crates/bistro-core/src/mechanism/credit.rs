@@ -104,8 +104,13 @@ impl Credit {
     #[must_use]
     pub fn observe(self, earned: Earned, half_life: f64) -> Self {
         let old = self.at(earned.block, half_life);
-        let settled = if earned.merged_by > old.master_seq { old.settled + old.pending } else { old.settled };
+        let settled = if self.is_settled_by(&earned) { old.settled + old.pending } else { old.settled };
         Self { settled, pending: earned.units, master_seq: earned.master_seq, ..old }
+    }
+
+    /// Whether the newest verdict's delta was merged since, as far as the next one knows.
+    pub fn is_settled_by(&self, next: &Earned) -> bool {
+        next.merged_by > self.master_seq
     }
 
     /// What is left of it at `block`.

@@ -132,9 +132,10 @@ impl Scores {
         let units = if units.is_finite() { units } else { 0.0 };
         let Observation { block, master_seq, merged_by, .. } = *seen;
         let earned = Earned { block, units, master_seq, merged_by };
-        score.credit = score.credit.observe(earned, half_life);
+        let before = score.credit;
+        score.credit = before.observe(earned, half_life);
         if rules.pay.asks_for_work() {
-            score.work.observe(earned, seen.shown.as_ref(), half_life);
+            score.work.observe(&before, &earned, seen.shown.as_ref(), half_life);
             let shown = seen.shown.as_ref().filter(|shown| !shown.pages.is_empty());
             if let Some((shown, usual)) = shown.zip(self.usual_premium()) {
                 let believed = work::believed(shown.premium, usual);
@@ -192,7 +193,7 @@ impl Scores {
     pub fn credits(&self, half_life: f64, page_cap: Option<f64>) -> Vec<(Hotkey, f64)> {
         let now = self.by_hotkey.values().map(|score| score.credit.block).max().unwrap_or_default();
         let units = |score: &Score| score.credit.at(now, half_life).units();
-        let pages = |score: &Score| score.work.shown(now, half_life);
+        let pages = |score: &Score| score.work.shown(now.since(score.credit.block), half_life);
         let paid: Vec<_> = self.by_hotkey.iter().filter(|(_, score)| units(score) > 0.0).collect();
         let by_page = paid.iter().map(|(_, score)| units(score) / pages(score)).filter(|pay| pay.is_finite());
         let cap = page_cap.filter(|_| self.premiums_are_clear()).zip(median(by_page)).map(|(cap, usual)| cap * usual);

@@ -13,8 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::credit::{Earned, decay};
-use crate::ids::Block;
+use super::credit::{Credit, Earned, decay};
 
 /// Counted pages of one hotkey that are remembered, so that none counts twice: the newest ones.
 const MAX_COUNTED: usize = 1024;
@@ -43,10 +42,10 @@ pub struct Shown {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Work {
-    /// Stated pages of what was merged, as of `block`; each halves with the credit's half-life.
+    /// Stated pages of what was merged, as of the newest verdict; each halves with the credit's half-life.
     pub settled: f64,
-    /// Stated pages of the newest verdict, until a merge settles them or the next verdict takes their place.
-    pub pending: f64,
+    /// Numbers of the stated pages of the newest verdict, until a merge settles them or the next verdict takes their place.
+    pub pending: Vec<u64>,
     /// Sum of what was [`believed`] of each statement, decayed likewise.
     pub belief: f64,
     /// Sum of the premiums, decayed likewise.
@@ -55,12 +54,6 @@ pub struct Work {
     pub squares: f64,
     /// Sum of the weights of all three.
     pub weight: f64,
-    /// Block of the newest verdict.
-    pub block: Block,
-    /// The master on which it was made.
-    pub master_seq: u64,
-    /// Numbers of the pages that `pending` counts.
-    pub pages: Vec<u64>,
     /// Numbers of the pages that count no more, oldest first.
     pub counted: Vec<u64>,
 }
@@ -73,29 +66,27 @@ pub fn believed(premium: f64, usual: f64) -> f64 {
 }
 
 impl Work {
-    /// Takes in what one verdict shows; `None` if the delta was not accepted. What of it to [`believe`](Self::believe) is
-    /// told next.
-    pub fn observe(&mut self, earned: Earned, shown: Option<&Shown>, half_life: f64) {
-        let left = decay(earned.block.since(self.block), half_life);
-        let Self { settled, pending, belief, premiums, squares, weight, .. } = self;
-        for sum in [settled, pending, belief, premiums, squares, weight] {
-            *sum *= left;
-        }
-        if earned.merged_by > self.master_seq {
-            self.settled += self.pending;
-            self.counted.append(&mut self.pages);
+    /// Takes in what the verdict after `credit` shows; `None` if the delta was not accepted. What of it to
+    /// [`believe`](Self::believe) is told next.
+    pub fn observe(&mut self, credit: &Credit, earned: &Earned, shown: Option<&Shown>, half_life: f64) {
+        if credit.is_settled_by(earned) {
+            self.settled += self.pending.len() as f64;
+            self.counted.append(&mut self.pending);
             self.counted.drain(..self.counted.len().saturating_sub(MAX_COUNTED));
         }
+        let left = decay(earned.block.since(credit.block), half_life);
+        let Self { settled, belief, premiums, squares, weight, .. } = self;
+        for sum in [settled, belief, premiums, squares, weight] {
+            *sum *= left;
+        }
         let stated = shown.map_or(&[][..], |shown| &shown.pages);
-        self.pages = stated.iter().copied().filter(|page| !self.counted.contains(page)).collect();
-        self.pending = self.pages.len() as f64;
+        self.pending = stated.iter().copied().filter(|page| !self.counted.contains(page)).collect();
         if let Some(Shown { premium, .. }) = shown.filter(|shown| !shown.pages.is_empty() && shown.premium.is_finite())
         {
             self.premiums += premium;
             self.squares += premium * premium;
             self.weight += 1.0;
         }
-        (self.block, self.master_seq) = (earned.block.max(self.block), earned.master_seq);
     }
 
     /// Takes in what is [`believed`] of the verdict that was observed last.
@@ -113,31 +104,43 @@ impl Work {
         self.premiums / ((self.weight + FEW) * self.squares).sqrt().max(f64::MIN_POSITIVE)
     }
 
-    /// Pages that it was shown to have trained on, as of `block`; not below 0.
-    pub fn shown(&self, block: Block, half_life: f64) -> f64 {
+    /// Pages that it was shown to have trained on, `blocks` after the newest verdict; not below 0.
+    pub fn shown(&self, blocks: u64, half_life: f64) -> f64 {
         let believed = (self.belief / (self.weight + DOUBTS)).max(0.0);
-        believed * (self.settled + self.pending) * decay(block.since(self.block), half_life)
+        believed * (self.settled + self.pending.len() as f64) * decay(blocks, half_life)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Block;
 
     const HALF_LIFE: f64 = 100.0;
 
-    fn verdict(block: u64, master_seq: u64, merged_by: u64) -> Earned {
-        Earned { block: Block(block), units: 1.0, master_seq, merged_by }
+    /// A hotkey's work, with the credit that goes with it.
+    #[derive(Debug, Default)]
+    struct Miner {
+        credit: Credit,
+        work: Work,
+    }
+
+    impl Miner {
+        fn observe(&mut self, block: u64, master_seq: u64, merged_by: u64, shown: &Shown) {
+            let earned = Earned { block: Block(block), units: 1.0, master_seq, merged_by };
+            self.work.observe(&self.credit, &earned, Some(shown), HALF_LIFE);
+            self.credit = self.credit.observe(earned, HALF_LIFE);
+        }
     }
 
     /// Verdicts at one block, on one master after another; each merge takes the delta before.
-    fn merged(statements: &[(&[u64], f64)]) -> Work {
-        let mut work = Work::default();
+    fn merged(statements: &[(&[u64], f64)]) -> Miner {
+        let mut miner = Miner::default();
         for (seq, (pages, believed)) in (1..).zip(statements) {
-            work.observe(verdict(7, seq, seq), Some(&shown(pages)), HALF_LIFE);
-            work.believe(*believed);
+            miner.observe(7, seq, seq, &shown(pages));
+            miner.work.believe(*believed);
         }
-        work
+        miner
     }
 
     fn shown(pages: &[u64]) -> Shown {
@@ -158,16 +161,16 @@ mod tests {
 
     #[test]
     fn a_page_counts_once_however_often_it_is_stated() {
-        let work = merged(&[(&[1, 2, 3], 1.0), (&[2, 3, 4], 1.0), (&[1, 2, 3, 4], 1.0)]);
-        assert!(near(work.settled, 4.0) && near(work.pending, 0.0), "{work:?}");
+        let work = merged(&[(&[1, 2, 3], 1.0), (&[2, 3, 4], 1.0), (&[1, 2, 3, 4], 1.0)]).work;
+        assert!(near(work.settled, 4.0) && work.pending.is_empty(), "{work:?}");
     }
 
     #[test]
     fn what_is_not_merged_is_counted_anew_with_each_verdict() {
-        let mut work = Work::default();
+        let mut miner = Miner::default();
         for pages in [&[1, 2][..], &[1, 2, 3, 4], &[]] {
-            work.observe(verdict(7, 5, 3), Some(&shown(pages)), HALF_LIFE);
-            assert!(near(work.settled, 0.0) && near(work.pending, pages.len() as f64), "{work:?}");
+            miner.observe(7, 5, 3, &shown(pages));
+            assert!(near(miner.work.settled, 0.0) && miner.work.pending == pages, "{miner:?}");
         }
     }
 
@@ -176,21 +179,20 @@ mod tests {
     fn luck_on_a_long_statement_is_worth_no_more_than_on_a_short_one() {
         let long: Vec<u64> = (0..256).collect();
         let lies = [1.0, -0.6, -1.0, -0.4, 0.2, -1.0].map(|believed| (&long[..], believed));
-        assert!(near(merged(&lies).shown(Block(7), HALF_LIFE), 0.0));
+        assert!(near(merged(&lies).work.shown(0, HALF_LIFE), 0.0));
         // Three true statements against one beginner's doubt.
-        let honest = merged(&[(&[1, 2], 1.0), (&[3, 4], 0.2), (&[5, 6], 0.9)]);
-        assert!(near(honest.shown(Block(7), HALF_LIFE), 6.0 * 2.1 / 4.0), "{honest:?}");
+        let honest = merged(&[(&[1, 2], 1.0), (&[3, 4], 0.2), (&[5, 6], 0.9)]).work;
+        assert!(near(honest.shown(0, HALF_LIFE), 6.0 * 2.1 / 4.0), "{honest:?}");
     }
 
     #[test]
     fn noise_is_not_clear_and_neither_is_one_verdict_of_a_few() {
         let clearness = |premiums: &[f64]| {
-            let mut work = Work::default();
+            let mut miner = Miner::default();
             for premium in premiums {
-                let shown = Shown { premium: *premium, pages: vec![1] };
-                work.observe(verdict(7, 5, 3), Some(&shown), HALF_LIFE);
+                miner.observe(7, 5, 3, &Shown { premium: *premium, pages: vec![1] });
             }
-            work.clearness()
+            miner.work.clearness()
         };
         let noise: Vec<f64> = (0..20).map(|i| f64::from(i * 7 % 20) - 9.5).collect();
         assert!(clearness(&[]) < CLEAR && clearness(&noise).abs() < 0.1 && clearness(&[-1.0; 9]) < -CLEAR);
@@ -200,18 +202,19 @@ mod tests {
 
     #[test]
     fn work_halves_with_the_half_life() {
-        let mut work = merged(&[(&[1, 2], 1.0), (&[3, 4], 1.0)]);
-        let now = work.shown(Block(7), HALF_LIFE);
-        assert!(near(work.shown(Block(107), HALF_LIFE), now / 2.0));
-        work.observe(verdict(107, 3, 3), Some(&shown(&[5])), HALF_LIFE);
-        assert!(near(work.settled, 2.0) && near(work.pending, 1.0) && near(work.weight, 2.0), "{work:?}");
+        let mut miner = merged(&[(&[1, 2], 1.0), (&[3, 4], 1.0)]);
+        let now = miner.work.shown(0, HALF_LIFE);
+        assert!(near(miner.work.shown(100, HALF_LIFE), now / 2.0));
+        miner.observe(107, 3, 3, &shown(&[5]));
+        let work = miner.work;
+        assert!(near(work.settled, 2.0) && work.pending == [5] && near(work.weight, 2.0), "{work:?}");
     }
 
     #[test]
     fn counted_pages_are_remembered_up_to_a_bound_the_newest_longest() {
         let statements: Vec<Vec<u64>> = (0..20_u64).map(|i| (i * 100..i * 100 + 100).collect()).collect();
         let statements: Vec<(&[u64], f64)> = statements.iter().map(|pages| (&pages[..], 1.0)).collect();
-        let work = merged(&statements);
+        let work = merged(&statements).work;
         assert_eq!((work.counted.len(), work.counted.last()), (MAX_COUNTED, Some(&1899)));
     }
 }

@@ -53,7 +53,13 @@ impl Window {
         self.from(index, self.offset(block) + u128::from(self.look_ahead), uid)
     }
 
-    /// Numbers of those pages (see [`page`]).
+    /// The pages of which a verdict on `uid` at `block` has to be: those that the miner states to have `trained` on, by number,
+    /// or without any the judged window.
+    pub fn evidence(&self, index: &DatasetIndex, block: Block, uid: Uid, trained: &[u64]) -> Vec<PageId> {
+        if trained.is_empty() { self.judged(index, block, uid) } else { pages(index, uid, trained) }
+    }
+
+    /// Numbers of the pages on which a miner trains (see [`page`]).
     pub fn trained_numbers(&self, index: &DatasetIndex, block: Block) -> Range<u64> {
         let from = number(index, self.offset(block) + u128::from(self.look_ahead));
         from..from.saturating_add(self.pages)
@@ -90,6 +96,11 @@ pub fn page(index: &DatasetIndex, uid: Uid, number: u64) -> PageId {
     let (offset, more) = (number / pages_per_draw(index), number % pages_per_draw(index));
     let mut pages = local_pages(index, uid, offset.into(), more as usize + 1);
     pages.swap_remove(more as usize)
+}
+
+/// Several such pages.
+pub fn pages(index: &DatasetIndex, uid: Uid, numbers: &[u64]) -> Vec<PageId> {
+    numbers.iter().map(|number| page(index, uid, *number)).collect()
 }
 
 /// Pages `offset .. offset + count` of `uid`'s sequence. `index` has passed [`DatasetIndex::check`].

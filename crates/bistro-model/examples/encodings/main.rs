@@ -2,12 +2,13 @@
 //! `cargo run --release -p bistro-model --example encodings -- --text corpus/sotu`
 #![allow(clippy::print_stdout)] // its output is what it is for
 
+#[path = "../common/mod.rs"]
+mod common;
 mod plot;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Context;
 use bistro_core::ids::{Block, Hash, Hotkey, NetUid, Uid};
 use bistro_core::params::Params;
 use bistro_core::ports::Learner;
@@ -57,7 +58,7 @@ struct Text {
     ids: Vec<u32>,
     held_out: TokenBatch,
     spread: usize,
-    state: u64,
+    draw: common::Draw,
 }
 
 /// Tokens of a sequence and the one after.
@@ -65,27 +66,17 @@ const ROW: usize = 257;
 
 impl Text {
     fn read(folder: &Path, pages: usize, seed: u64) -> anyhow::Result<Self> {
-        let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-        let mut files: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
-        files.retain(|file| file.extension().is_some_and(|e| e == "txt"));
-        files.sort();
-        let bpe = tiktoken_rs::r50k_base()?;
-        let mut ids = Vec::new();
-        for file in files {
-            ids.extend(bpe.encode_ordinary(&std::fs::read_to_string(&file)?));
-            ids.push(50256);
-        }
+        let ids = common::tokens(folder)?;
         let spread = ids.len() / pages;
         let held_out = (0..pages).flat_map(|i| ids[i * spread..i * spread + ROW].iter().copied()).collect();
-        Ok(Self { ids, held_out: TokenBatch { seq: ROW, ids: held_out }, spread, state: seed })
+        Ok(Self { ids, held_out: TokenBatch { seq: ROW, ids: held_out }, spread, draw: common::Draw(seed) })
     }
 
     /// Two sequences that share no token with the held-out ones.
     fn batch(&mut self) -> TokenBatch {
         let mut batch = TokenBatch { seq: ROW, ids: Vec::new() };
         while batch.rows() < 2 {
-            self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let start = (self.state >> 33) as usize % (self.ids.len() - ROW);
+            let start = self.draw.below(self.ids.len() - ROW);
             if (ROW..=self.spread - ROW).contains(&(start % self.spread)) {
                 batch.ids.extend_from_slice(&self.ids[start..start + ROW]);
             }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bistro_core::ids::{Block, Hash};
 use bistro_core::params::{ModelSpec, Params};
 use bistro_core::ports::{BucketAddress, Neuron, PortError, ReadLimits};
-use bistro_core::protocol::{DeltaManifest, Folder, MAX_MANIFEST_BYTES, MAX_STATED_PAGES, MasterManifest, Signed};
+use bistro_core::protocol::{DeltaManifest, Folder, MAX_MANIFEST_BYTES, MAX_STATED_PAGES, MasterManifest};
 use bistro_core::rules::Rules;
 use bistro_core::skip::{Reason, Skip};
 use bistro_delta::DeltaMeta;
@@ -238,12 +238,11 @@ async fn manifest(parts: &Parts, bucket: &BucketAddress, neuron: &Neuron) -> Res
         ReadLimits { max_bytes: MAX_MANIFEST_BYTES, deadline: Duration::from_secs(10), min_bytes_per_second: 1024 };
     let found = parts.public.get(bucket, &key, limits).await.map_err(|e| unreachable(&e))?;
     let bytes = found.ok_or_else(|| Skip::new(Reason::NoDelta, format!("bucket {bucket} holds no {key}")))?;
-    let verify = |hotkey: &_, message: &[u8], signature: &_| parts.identity.verify(hotkey, message, signature);
-    let signed = Signed::<DeltaManifest>::from_json(&bytes, verify).map_err(|error| {
+    let statement = parts.statement(&bytes).map_err(|error| {
         let signature = matches!(error, bistro_core::protocol::ManifestError::Signature(_));
         Skip::new(if signature { Reason::BadSignature } else { Reason::BadManifest }, error)
     })?;
-    Ok((signed.statement, bytes))
+    Ok((statement, bytes))
 }
 
 /// The whole read of a delta of `size` bytes: 1 MiB a second at least, and some seconds to begin.

@@ -91,8 +91,7 @@ async fn own_manifest(parts: &Parts) -> Result<Option<LogManifest>, PortError> {
 
 fn read_manifest(parts: &Parts, hotkey: &Hotkey, json: &[u8]) -> Result<LogManifest, PortError> {
     let broken = |why: String| bad("BadManifest", format!("the log's pointer of {hotkey}: {why}"));
-    let verify = |hotkey: &_, message: &[u8], signature: &_| parts.identity.verify(hotkey, message, signature);
-    let manifest = Signed::<LogManifest>::from_json(json, verify).map_err(|e| broken(e.to_string()))?.statement;
+    let manifest: LogManifest = parts.statement(json).map_err(|e| broken(e.to_string()))?;
     if manifest.hotkey != *hotkey || manifest.netuid != parts.netuid {
         return Err(broken("it names another hotkey or subnet".to_owned()));
     }

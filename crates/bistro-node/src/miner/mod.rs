@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bistro_core::ids::{Block, Hash, Uid};
 use bistro_core::mechanism::selection;
-use bistro_core::pages::{PageId, schedule};
+use bistro_core::pages::schedule;
 use bistro_core::params::ModelSpec;
 use bistro_core::ports::{Learner, Pages};
 use bistro_core::protocol::Encoding;
@@ -236,19 +236,16 @@ impl Miner {
         drawn.clone()
     }
 
-    fn pages_of(&self, numbers: &[u64]) -> Vec<PageId> {
-        numbers.iter().map(|number| schedule::page(self.pages.index(), self.uid, *number)).collect()
-    }
-
     /// These pages, or others of the window where one cannot be had: those are not stated as trained on.
     async fn gather(&mut self, numbers: &[u64]) -> Result<TokenBatch, NodeError> {
-        let wanted = self.pages_of(numbers);
-        let mut used = wanted.clone();
         let Self { parts, rules, pages, state, uid, rng, .. } = self;
         let window = rules.mechanism.window;
-        let others = window.trained(pages.index(), state.head, *uid);
-        let batch = gather(parts, pages, &mut used, || selection::sample(&others, 1, rng).pop()).await?;
-        state.pages.extend(numbers.iter().zip(wanted.iter().zip(&used)).filter(|(_, (a, b))| a == b).map(|(n, _)| *n));
+        let wanted = schedule::pages(pages.index(), *uid, numbers);
+        let mut used = wanted.clone();
+        let others = || window.trained(pages.index(), state.head, *uid);
+        let batch = gather(parts, pages, &mut used, || selection::sample(&others(), 1, rng).pop()).await?;
+        let had = numbers.iter().zip(&wanted).zip(&used).filter(|((_, wanted), used)| wanted == used);
+        state.pages.extend(had.map(|((number, _), _)| number));
         let oldest = window.claimable(pages.index(), state.head).start;
         for pages in [&mut state.pages, &mut state.done] {
             *pages = pages.split_off(&oldest);
@@ -263,7 +260,7 @@ impl Miner {
         let next = self.draw();
         self.last_epoch = block;
         let batch = self.gather(&now).await?;
-        self.pages.want(&self.pages_of(&next));
+        self.pages.want(&schedule::pages(self.pages.index(), self.uid, &next));
         Ok(batch)
     }
 

@@ -112,13 +112,13 @@ impl Ask {
         let me: Hotkey = self.parts.identity.hotkey();
         let mut own: Option<Own> = None;
         for step in steps.iter().filter(|step| step.hotkey == me) {
-            let delta = leader.accepted(&self.parts, &self.spec, step).await?;
+            let (delta, stated) =
+                tokio::join!(leader.accepted(&self.parts, &self.spec, step), leader.accepted_pages(&self.parts, step));
             let Own { params, pages } =
                 own.unwrap_or_else(|| Own { params: Params::zeros(&self.spec), pages: Some(Vec::new()) });
             // They only say what needs no statement any more: without them, the next statement is shorter.
-            let stated = leader.accepted_pages(&self.parts, step).await.ok();
-            let pages = pages.zip(stated).map(|(pages, stated)| [pages, stated].concat());
-            own = Some(Own { params: params.plus_scaled(&delta, step.scale), pages });
+            let pages = pages.zip(stated.ok()).map(|(pages, stated)| [pages, stated].concat());
+            own = Some(Own { params: params.plus_scaled(&delta?, step.scale), pages });
         }
         Ok(own)
     }

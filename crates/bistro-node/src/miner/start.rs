@@ -1,5 +1,7 @@
 //! From nothing, or from saved work, to the first epoch.
 
+use std::collections::BTreeSet;
+
 use bistro_core::ids::{Block, Hash, Uid};
 use bistro_core::params::{ModelSpec, Params};
 use bistro_core::ports::{PortError, Retry};
@@ -7,7 +9,6 @@ use bistro_core::protocol::Encoding;
 use bistro_core::rules::{Mechanism, Rules};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
-use std::collections::BTreeSet;
 
 use super::Miner;
 use super::state::{self, State};

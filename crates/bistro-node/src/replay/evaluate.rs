@@ -15,6 +15,7 @@ use crate::audit::Walk;
 use crate::compute::compute;
 use crate::leader::{Leader, large};
 use crate::master::Master;
+use crate::validator::trial;
 use crate::{Build, NodeError, Parts};
 
 /// By how much a loss may differ that was measured on another machine, nats a token: other processors add in another order.
@@ -58,7 +59,7 @@ struct Losses {
     local: f64,
     master: Option<f64>,
     candidates: Vec<f64>,
-    proof: Option<[Change; 2]>,
+    proof: Option<(Change, Change)>,
 }
 
 struct Again<'a> {
@@ -75,12 +76,12 @@ impl Again<'_> {
         let (local, global) = (self.batch(&judged.local_pages).await?, self.batch(&judged.global_pages).await?);
         let (Some(local), Some(global)) = (local, global) else { return Ok(None) };
         let proof = match &judged.proof {
-            Some(proof) => match self.batch(&proof.pages).await? {
-                Some(batch) => Some(batch),
-                None => return Ok(None),
-            },
+            Some(proof) => self.batch(&proof.pages).await?,
             None => None,
         };
+        if proof.is_some() != judged.proof.is_some() {
+            return Ok(None);
+        }
         let learner = self.learner.as_mut();
         let measured = compute(|| {
             let mut losses = Losses { local: f64::NAN, master: None, candidates: Vec::new(), proof: None };
@@ -99,10 +100,7 @@ impl Again<'_> {
             learner.load_sum(&master.params, &delta, best.1)?;
             losses.local = learner.loss(&local)?;
             if let Some(proof) = &proof {
-                let after = [learner.loss(proof)?, losses.local];
-                learner.load(&master.params)?;
-                let before = [learner.loss(proof)?, learner.loss(&local)?];
-                losses.proof = Some([0, 1].map(|i| Change { before: before[i], after: after[i] }));
+                losses.proof = Some(trial::gains(learner, &master.params, proof, &local, losses.local)?);
             }
             Ok::<_, PortError>(losses)
         })?;
@@ -166,7 +164,7 @@ fn compare(seq: u64, judged: &Judged, losses: &Losses, report: &mut Report) {
     pairs.extend(
         candidates.map(|(stated, ours)| (format!("global loss at scale {}", stated.scale), stated.loss, *ours)),
     );
-    if let Some((stated, [global, local])) = judged.proof.as_ref().zip(losses.proof) {
+    if let Some((stated, (global, local))) = judged.proof.as_ref().zip(losses.proof) {
         for (on, stated, ours) in [("global", stated.global, global), ("local", stated.local, local)] {
             pairs.push((format!("the master's loss on the {on} pages of its proof"), stated.before, ours.before));
             pairs.push((format!("loss on the {on} pages of its proof"), stated.after, ours.after));

@@ -18,7 +18,6 @@ use bistro_core::events::{Checkpoint, Event, Judged, Record};
 use bistro_core::ids::{Hash, Hotkey, Uid};
 use bistro_core::ledger::{Ledger, Slots};
 use bistro_core::mechanism::{Candidate, Verdict};
-use bistro_core::pages::schedule;
 use bistro_core::rules::Rules;
 
 use on_chain::Stated;
@@ -175,10 +174,7 @@ impl Followed {
             let stated = format!("page {page} of uid {uid} as trained on by block {}", judged.drawn);
             found.push((What::LocalPages, stated, format!("pages {claimable:?} can be")));
         }
-        let allowed = match judged.trained.as_slice() {
-            [] => window.judged(index, judged.drawn, *uid),
-            trained => trained.iter().map(|number| schedule::page(index, *uid, *number)).collect(),
-        };
+        let allowed = window.evidence(index, judged.drawn, *uid, &judged.trained);
         if let Some(page) = judged.local_pages.iter().find(|page| !allowed.contains(page)) {
             let stated = format!("page {} {} of uid {uid} at block {}", page.config, page.row, judged.drawn);
             let from = if judged.trained.is_empty() { "in that window" } else { "among those that it trained on" };

@@ -324,9 +324,9 @@ impl Validator {
     async fn judge(&mut self, turn: &mut Turn, delta: &Delta) -> Result<Outcome, NodeError> {
         (self.skips, self.fruitless_since) = (0, None);
         let Self { parts, rules, pages, rng, .. } = self;
-        let others = turn.others(rules, pages.index());
-        let another = || selection::sample(&others, 1, rng).pop();
-        let local = gather(parts, pages, &mut turn.local_pages, another).await?;
+        let Turn { block, miner, local_pages, trained, .. } = turn;
+        let evidence = || rules.mechanism.window.evidence(pages.index(), *block, miner.uid, trained);
+        let local = gather(parts, pages, local_pages, || selection::sample(&evidence(), 1, rng).pop()).await?;
         let mut another = || Some(schedule::global_page(pages.index(), rng));
         let global = gather(parts, pages, &mut turn.global_pages, &mut another).await?;
         let proof = gather(parts, pages, &mut turn.proof_pages, &mut another).await?;

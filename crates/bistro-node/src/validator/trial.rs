@@ -7,6 +7,7 @@ use bistro_core::events::{Judged, Proof};
 use bistro_core::ids::Hash;
 use bistro_core::mechanism::{Acceptance, Candidate, Change, Verdict};
 use bistro_core::pages::schedule;
+use bistro_core::params::Params;
 use bistro_core::ports::{Learner, Pages, PortError};
 use bistro_core::rules::Rules;
 use bistro_core::skip::{Reason, Skip};
@@ -122,22 +123,31 @@ impl Trial<'_> {
         let local = learner.loss(self.local)?;
         let verdict = self.acceptance.judge(rules, master.unwrap_or(f64::NAN), &candidates);
         let paid = matches!(verdict, Verdict::Accept(_)) && self.proof.rows() > 0;
-        let proof = if paid { Some(self.prove(learner, local)?) } else { None };
+        let proof = if paid {
+            let (global, local) = gains(learner, &self.master.params, self.proof, self.local, local)?;
+            Some(Proof { pages: self.turn.proof_pages.clone(), global, local })
+        } else {
+            None
+        };
         let finite = |proof: &Proof| proof.global.gain().is_finite() && proof.local.gain().is_finite();
         let all_finite = local.is_finite() && proof.as_ref().is_none_or(finite);
         Ok(all_finite.then_some(Measured { local, master, candidates, verdict, proof }))
     }
+}
 
-    /// What the candidate on the device improves; the master is on it afterwards.
-    fn prove(&self, learner: &mut dyn Learner, local: f64) -> Result<Proof, PortError> {
-        let global = learner.loss(self.proof)?;
-        learner.load(&self.master.params)?;
-        Ok(Proof {
-            pages: self.turn.proof_pages.clone(),
-            global: Change { before: learner.loss(self.proof)?, after: global },
-            local: Change { before: learner.loss(self.local)?, after: local },
-        })
-    }
+/// What the candidate on the device improves on the pages of the proof and on the local ones, where its loss is known; the master
+/// is on the device afterwards.
+pub(crate) fn gains(
+    learner: &mut dyn Learner,
+    master: &Params,
+    proof: &TokenBatch,
+    local: &TokenBatch,
+    local_after: f64,
+) -> Result<(Change, Change), PortError> {
+    let after = learner.loss(proof)?;
+    learner.load(master)?;
+    let global = Change { before: learner.loss(proof)?, after };
+    Ok((global, Change { before: learner.loss(local)?, after: local_after }))
 }
 
 /// Pages of the yardstick.

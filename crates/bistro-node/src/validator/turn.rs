@@ -2,12 +2,13 @@
 //! this one is judged, so that the model does not wait.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 use bistro_core::ids::Block;
 use bistro_core::mechanism::selection;
 use bistro_core::pages::{DatasetIndex, PageId, schedule};
 use bistro_core::ports::Neuron;
-use bistro_core::rules::Rules;
+use bistro_core::rules::Mechanism;
 use bistro_core::skip::{Reason, Skip};
 use rand::{Rng, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
@@ -36,27 +37,16 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Where the rules ask for work: the local pages are drawn from those that the miner states, as far as it can have trained
-    /// on them.
-    fn ask_for_work(&mut self, rules: &Rules, index: &DatasetIndex, stated: &[u64], rng: &mut impl Rng) {
-        if !rules.mechanism.scoring.pay.asks_for_work() {
-            return;
+    /// Draws the local pages, given those that the miner states: where the rules ask for work, they are of these, as far as it
+    /// can have trained on them.
+    fn draw_local_pages(&mut self, rules: &Mechanism, index: &DatasetIndex, stated: &[u64], rng: &mut impl Rng) {
+        if rules.scoring.pay.asks_for_work() {
+            let claimable = rules.window.claimable(index, self.block);
+            let trained: BTreeSet<u64> = stated.iter().copied().filter(|page| claimable.contains(page)).collect();
+            self.trained = trained.into_iter().collect();
         }
-        let claimable = rules.mechanism.window.claimable(index, self.block);
-        let trained: BTreeSet<u64> = stated.iter().copied().filter(|page| claimable.contains(page)).collect();
-        self.trained = trained.into_iter().collect();
-        let drawn = selection::sample(&self.trained, rules.mechanism.evaluation.local_pages, rng);
-        if !drawn.is_empty() {
-            self.local_pages = drawn.iter().map(|number| schedule::page(index, self.miner.uid, *number)).collect();
-        }
-    }
-
-    /// The pages from which another one is drawn for a local page that cannot be had.
-    pub fn others(&self, rules: &Rules, index: &DatasetIndex) -> Vec<PageId> {
-        match self.trained.as_slice() {
-            [] => rules.mechanism.window.judged(index, self.block, self.miner.uid),
-            trained => trained.iter().map(|number| schedule::page(index, self.miner.uid, *number)).collect(),
-        }
+        let evidence = rules.window.evidence(index, self.block, self.miner.uid, &self.trained);
+        self.local_pages = selection::sample(&evidence, rules.evaluation.local_pages, rng);
     }
 
     /// All its pages.
@@ -67,11 +57,14 @@ impl Turn {
 
 /// A turn whose delta is on the way.
 pub(super) struct Upcoming {
-    /// Its pages, as far as they are known without the delta.
-    pages: Vec<PageId>,
+    /// Its pages, once they are drawn.
+    pages: Wanted,
     /// The turn, and the delta's bytes or why there are none.
     arriving: AbortOnDropHandle<(Turn, Result<Download, Refusal>)>,
 }
+
+/// Pages of a turn, which are known when its delta is there.
+type Wanted = Arc<OnceLock<Vec<PageId>>>;
 
 impl Validator {
     /// The next turn, or `None` when it is time to stop. The one after it is begun at once.
@@ -83,7 +76,7 @@ impl Validator {
             if !self.next_block().await? {
                 return Ok(None);
             }
-            if self.begin_turn(&[]).is_none() {
+            if self.begin_turn(Wanted::default()).is_none() {
                 self.skips += 1;
             }
         };
@@ -92,7 +85,7 @@ impl Validator {
             if !self.next_block().await? {
                 return Ok(None);
             }
-            self.begin_turn(&upcoming.pages);
+            self.begin_turn(upcoming.pages.clone());
         }
         self.fruitless_since.get_or_insert(self.parts.clock.elapsed());
         self.parts.pulse.beat_within("waiting for a delta", self.fetcher().patience());
@@ -102,31 +95,31 @@ impl Validator {
         }
     }
 
-    /// Draws a miner and the pages, and begins to download. Its pages are asked for once its delta is there: those of a
-    /// refused one are not needed. `before` are the pages of the turn before, which must not be forgotten for them.
-    fn begin_turn(&mut self, before: &[PageId]) -> Option<()> {
+    /// Draws a miner and global pages, and begins to download; the local pages are drawn once its delta is there, and pages
+    /// are asked for only then: those of a refused one are not needed. `before` are the pages of the turn before, which must
+    /// not be forgotten for them.
+    fn begin_turn(&mut self, before: Wanted) -> Option<()> {
         let miner = selection::pick(&self.metagraph, &self.parts.identity.hotkey(), &mut self.rng)?.clone();
         let evaluation = self.rules.mechanism.evaluation;
-        let window = self.rules.mechanism.window.judged(self.pages.index(), self.head, miner.uid);
-        let local_pages = selection::sample(&window, evaluation.local_pages, &mut self.rng);
         let global_pages = schedule::global_pages(self.pages.index(), evaluation.global_pages, &mut self.rng);
         let proof_pages = self.rules.mechanism.scoring.pay.proof_pages();
         let proof_pages = schedule::global_pages(self.pages.index(), proof_pages, &mut self.rng);
         let fetcher = self.fetcher();
         let (neuron, seen) = (miner.clone(), self.state.memory.seen.get(&miner.hotkey).cloned());
-        let trained = Vec::new();
+        let (local_pages, trained) = (Vec::new(), Vec::new());
         let mut turn = Turn { block: self.head, miner, local_pages, trained, global_pages, proof_pages };
-        let (pages, drawn, before) = (self.pages.clone(), turn.pages(), before.to_vec());
-        let (rules, mut rng) = (self.rules.clone(), ChaCha20Rng::seed_from_u64(self.rng.random()));
+        let (pages, rules, wanted) = (self.pages.clone(), self.rules.clone(), Wanted::default());
+        let (drawn, mut rng) = (wanted.clone(), ChaCha20Rng::seed_from_u64(self.rng.random()));
         let arriving = tokio::spawn(async move {
             let download = fetcher.download(&neuron, seen.as_ref()).await;
             if let Ok(Download { manifest, values: Ok(_), .. }) = &download {
-                turn.ask_for_work(&rules, pages.index(), &manifest.pages, &mut rng);
-                pages.want(&[before, turn.pages()].concat());
+                turn.draw_local_pages(&rules.mechanism, pages.index(), &manifest.pages, &mut rng);
+                let own = drawn.get_or_init(|| turn.pages());
+                pages.want(&[before.get().map_or(&[][..], Vec::as_slice), own].concat());
             }
             (turn, download)
         });
-        self.upcoming = Some(Upcoming { pages: drawn, arriving: AbortOnDropHandle::new(arriving) });
+        self.upcoming = Some(Upcoming { pages: wanted, arriving: AbortOnDropHandle::new(arriving) });
         Some(())
     }
 

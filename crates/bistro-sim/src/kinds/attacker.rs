@@ -5,7 +5,7 @@ use std::time::Duration;
 use bistro_core::ids::{Block, Hash, Hotkey, Uid};
 use bistro_core::params::{Params, Tensor};
 use bistro_core::ports::{BucketAddress, Learner as _, Neuron, PortError, Put, ReadLimits, Retry};
-use bistro_core::protocol::{DeltaManifest, Encoding, Folder, MAX_MANIFEST_BYTES, MAX_STATED_PAGES, Signed};
+use bistro_core::protocol::{DeltaManifest, Encoding, Folder, MAX_MANIFEST_BYTES, MAX_STATED_PAGES};
 use bistro_node::leader::{self, Leader};
 use bistro_node::miner::upload::{Parcel, Statement};
 use bistro_node::{NodeError, Parts};
@@ -151,9 +151,7 @@ impl Attacker {
         let Ok(bucket) = BucketAddress::parse(&text) else { return Ok(None) };
         let key = Folder::new(self.parts.netuid, hotkey).latest();
         let Some(bytes) = self.parts.public.get(&bucket, &key, limits).await? else { return Ok(None) };
-        let verify = |key: &_, message: &[u8], signature: &_| self.parts.identity.verify(key, message, signature);
-        let signed = Signed::<DeltaManifest>::from_json(&bytes, verify);
-        Ok(signed.ok().map(|signed| (signed.statement, bytes)))
+        Ok(self.parts.statement(&bytes).ok().map(|statement| (statement, bytes)))
     }
 
     /// The values that `manifest` names.

@@ -102,12 +102,9 @@ impl Trainer {
         };
         let hotkeys: Vec<Hotkey> = self.group.iter().map(|parts| parts.identity.hotkey()).collect();
         let mut own = Params::zeros(&spec);
-        for step in steps.iter().filter(|step| hotkeys.contains(&step.hotkey)) {
-            self.stated
-                .iter_mut()
-                .zip(&hotkeys)
-                .filter(|(_, whose)| **whose == step.hotkey)
-                .for_each(|(s, _)| s.clear());
+        for step in steps {
+            let Some(whose) = hotkeys.iter().position(|hotkey| *hotkey == step.hotkey) else { continue };
+            self.stated[whose].clear();
             own = own.plus_scaled(&leader.accepted(&self.group[0], &spec, step).await?, step.scale);
         }
         let keep = match rules.mechanism.miner.on_new_master {
