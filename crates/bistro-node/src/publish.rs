@@ -53,8 +53,9 @@ pub async fn master(
         chain: previous.map(|p| p.chain.clone()).unwrap_or_default(),
     };
     if let Some(accepted) = accepted {
-        put(parts, folder.accepted(&accepted.step.object), accepted.object, Put::Immutable).await?;
-        put(parts, folder.accepted_manifest(&accepted.step.object), accepted.manifest, Put::Replace).await?;
+        let object = put(parts, folder.accepted(&accepted.step.object), accepted.object, Put::Immutable);
+        let statement = put(parts, folder.accepted_manifest(&accepted.step.object), accepted.manifest, Put::Replace);
+        tokio::try_join!(object, statement)?;
         manifest.chain.push(accepted.step);
         let surplus = manifest.chain.len().saturating_sub(MAX_CHAIN);
         manifest.chain.drain(..surplus);
@@ -64,7 +65,7 @@ pub async fn master(
         put(parts, format!("{}config.json", folder.prefix()), model_json(rules), Put::Replace).await?;
     }
     if previous.is_none() || master.seq - manifest.snapshot_seq >= SNAPSHOT_EVERY {
-        snapshot(parts, &folder, master, &mut manifest).await?;
+        return snapshot(parts, &folder, master, manifest).await;
     }
     point(parts, &folder, manifest).await
 }
@@ -80,9 +81,7 @@ pub async fn snapshot_now(
         return Ok(previous.clone());
     }
     let folder = Folder::new(parts.netuid, &parts.identity.hotkey());
-    let mut manifest = MasterManifest { block, ..previous.clone() };
-    snapshot(parts, &folder, master, &mut manifest).await?;
-    point(parts, &folder, manifest).await
+    snapshot(parts, &folder, master, MasterManifest { block, ..previous.clone() }).await
 }
 
 /// Says again, at `block`, what is the newest master.
@@ -91,28 +90,30 @@ pub async fn renew(parts: &Parts, block: Block, previous: &MasterManifest) -> Re
     point(parts, &folder, MasterManifest { block, ..previous.clone() }).await
 }
 
+/// Stores `master` whole, points to it, then removes snapshots that nobody needs any more.
 async fn snapshot(
     parts: &Parts,
     folder: &Folder,
     master: &Master,
-    manifest: &mut MasterManifest,
-) -> Result<(), NodeError> {
+    mut manifest: MasterManifest,
+) -> Result<MasterManifest, NodeError> {
     parts.pulse.beat("writing a snapshot");
     let bytes = bistro_delta::write_master(&master.params);
     let size = bytes.len() as u64;
     put(parts, folder.snapshot(master.seq, &master.hash), bytes, Put::Immutable).await?;
     (manifest.snapshot_seq, manifest.snapshot, manifest.snapshot_size) = (master.seq, master.hash, size);
-    Ok(())
+    let manifest = point(parts, folder, manifest).await?;
+    if let Err(error) = prune(parts, folder, &manifest).await {
+        tracing::warn!(%error, "old snapshots could not be removed; the bucket grows until that works again");
+    }
+    Ok(manifest)
 }
 
-/// Writes the manifest under its number, then moves the pointer, then removes snapshots that nobody needs any more.
+/// Writes the manifest under its number, then moves the pointer.
 async fn point(parts: &Parts, folder: &Folder, manifest: MasterManifest) -> Result<MasterManifest, NodeError> {
     let json: Bytes = Signed::new(manifest.clone(), |message| parts.identity.sign(message)).to_json().into();
     put(parts, folder.master_step(manifest.seq), json.clone(), Put::Replace).await?;
     put(parts, folder.master(), json, Put::Replace).await?;
-    if let Err(error) = prune(parts, folder, &manifest).await {
-        tracing::warn!(%error, "old snapshots could not be removed; the bucket grows until that works again");
-    }
     Ok(manifest)
 }
 
