@@ -152,6 +152,17 @@ impl Leader {
 
     /// The newest master: from `have` by the steps in between if the lineage leads there, otherwise from the snapshot.
     pub async fn master(&self, parts: &Parts, spec: &ModelSpec, have: Option<&Master>) -> Result<Master, NodeError> {
+        self.master_by(parts, spec, have, |_, _| ()).await
+    }
+
+    /// The same; `took` is shown every accepted delta that is added on the way.
+    pub async fn master_by(
+        &self,
+        parts: &Parts,
+        spec: &ModelSpec,
+        have: Option<&Master>,
+        mut took: impl FnMut(&Accepted, &Params),
+    ) -> Result<Master, NodeError> {
         let connected = have.filter(|m| self.manifest.hash_of(m.seq) == Some(m.hash));
         let (mut master, steps) = match connected.and_then(|m| Some((m, self.manifest.steps_after(m.seq)?))) {
             Some((have, steps)) => (have.clone(), steps),
@@ -167,6 +178,7 @@ impl Leader {
             if master.hash != step.hash {
                 return Err(self.broken(step.seq, "the delta does not lead to the hash it states"));
             }
+            took(step, &delta);
         }
         Ok(master)
     }

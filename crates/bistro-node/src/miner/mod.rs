@@ -103,14 +103,13 @@ pub async fn run(
     let mut m = Miner::start(Parts { stop, ..parts }, build, options).await?;
     m.look(None);
     m.catch_up(None).await?;
-    let rebase = matches!(m.rules.mechanism.miner.on_new_master, OnNewMaster::Rebase { .. });
     while let Some(block) = m.next_epoch().await? {
         m.catch_up(Some(GRACE)).await?;
         let batch = m.local_pages(block).await?;
         m.look(None);
-        if m.train(&batch)? {
+        if m.train(&batch).await? {
             // Work that survives a new master is uploaded on the newest one: on an older one it may be refused.
-            if rebase {
+            if m.rebases() {
                 m.catch_up(Some(GRACE)).await?;
                 m.look(m.leader.clone());
                 m.catch_up(Some(FRESH)).await?;
@@ -123,6 +122,11 @@ pub async fn run(
 }
 
 impl Miner {
+    /// Whether unmerged work survives a new master.
+    fn rebases(&self) -> bool {
+        matches!(self.rules.mechanism.miner.on_new_master, OnNewMaster::Rebase { .. })
+    }
+
     /// The chain's head, or `None` when it is time to stop.
     async fn next_epoch(&mut self) -> Result<Option<Block>, NodeError> {
         if self.parts.stop.is_cancelled() {
@@ -264,14 +268,20 @@ impl Miner {
         Ok(batch)
     }
 
-    /// Trains on the batch, step by step; false if it was cut short by a stop.
-    fn train(&mut self, batch: &TokenBatch) -> Result<bool, NodeError> {
+    /// Trains on the batch, step by step; false if it was cut short by a stop. Where work survives
+    /// a new master, it asks for news once more before the last step: they are then here when the work is to be uploaded.
+    async fn train(&mut self, batch: &TokenBatch) -> Result<bool, NodeError> {
         let (mut sum, mut steps, mut tokens, begun) = (0.0, 0_u64, 0_u64, self.parts.clock.elapsed());
-        for piece in batch.chunks(self.batch_rows) {
+        let pieces: Vec<TokenBatch> = batch.chunks(self.batch_rows).collect();
+        for (i, piece) in pieces.iter().enumerate() {
             if self.parts.stop.is_cancelled() {
                 return Ok(false);
             }
-            let report = self.meter.model(|| self.learner.train_step(&piece))?;
+            if self.rebases() && i > 0 && i + 1 == pieces.len() {
+                self.catch_up(Some(Duration::ZERO)).await?;
+                self.look(self.leader.clone());
+            }
+            let report = self.meter.model(|| self.learner.train_step(piece))?;
             sum += report.loss;
             steps += 1;
             tokens += report.tokens as u64;

@@ -95,31 +95,33 @@ impl Ask {
     }
 
     async fn newer(&self, leader: &Leader) -> Result<Newer, NodeError> {
-        let master = leader.master(&self.parts, &self.spec, Some(&self.base)).await?;
+        let me: Hotkey = self.parts.identity.hotkey();
+        let mut taken: Option<Params> = None;
+        let took = |step: &Accepted, delta: &Params| {
+            if step.hotkey == me {
+                let before = taken.take().unwrap_or_else(|| Params::zeros(&self.spec));
+                taken = Some(before.plus_scaled(delta, step.scale));
+            }
+        };
+        let master = leader.master_by(&self.parts, &self.spec, Some(&self.base), took).await?;
         let connected = leader.manifest.hash_of(self.base.seq) == Some(self.base.hash);
         let steps = connected.then(|| leader.manifest.steps_after(self.base.seq)).flatten();
-        let own = match steps {
-            Some(steps) => self.own_part(leader, steps).await?,
+        let own = match steps.and(taken) {
+            Some(params) => Some(Own { params, pages: self.own_pages(leader, steps.unwrap_or_default()).await }),
             None => None,
         };
-        let me = self.parts.identity.hotkey();
         let others = steps.is_some_and(|steps| steps.iter().any(|step| step.hotkey != me));
         Ok(Newer { master, connected: steps.is_some(), own, others })
     }
 
-    /// What the master took from this very miner in `steps`.
-    async fn own_part(&self, leader: &Leader, steps: &[Accepted]) -> Result<Option<Own>, NodeError> {
-        let me: Hotkey = self.parts.identity.hotkey();
-        let mut own: Option<Own> = None;
+    /// Pages that this very miner stated with what was taken from it in `steps`. They only say what needs no statement any
+    /// more: without them, the next statement is shorter.
+    async fn own_pages(&self, leader: &Leader, steps: &[Accepted]) -> Option<Vec<u64>> {
+        let me = self.parts.identity.hotkey();
+        let mut pages = Vec::new();
         for step in steps.iter().filter(|step| step.hotkey == me) {
-            let (delta, stated) =
-                tokio::join!(leader.accepted(&self.parts, &self.spec, step), leader.accepted_pages(&self.parts, step));
-            let Own { params, pages } =
-                own.unwrap_or_else(|| Own { params: Params::zeros(&self.spec), pages: Some(Vec::new()) });
-            // They only say what needs no statement any more: without them, the next statement is shorter.
-            let pages = pages.zip(stated.ok()).map(|(pages, stated)| [pages, stated].concat());
-            own = Some(Own { params: params.plus_scaled(&delta?, step.scale), pages });
+            pages.extend(leader.accepted_pages(&self.parts, step).await.ok()?);
         }
-        Ok(own)
+        Some(pages)
     }
 }
