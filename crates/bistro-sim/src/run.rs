@@ -80,6 +80,7 @@ pub(crate) struct World {
     pub(crate) dir: PathBuf,
     faults: Faults,
     clock: Arc<dyn Clock>,
+    seed: u64,
     page_time: Duration,
 }
 
@@ -117,6 +118,7 @@ async fn simulate(scenario: &Scenario, seed: u64, dir: &Path) -> Result<Outcome>
         dir: dir.to_owned(),
         faults: Faults::new(seed, scenario.faults),
         clock: if scenario.clock_jumps { Arc::new(JumpingClock) } else { Arc::new(VirtualClock) },
+        seed,
         page_time: Duration::from_secs_f64(scenario.page_seconds),
     });
     let stop = CancellationToken::new();
@@ -239,7 +241,7 @@ impl World {
 
     fn build(&self, faulty: bool) -> ToyBuild {
         let faults = if faulty { self.faults.clone() } else { Faults::none() };
-        ToyBuild { page_time: self.page_time, faults }
+        ToyBuild { page_time: self.page_time, faults, text: self.seed }
     }
 
     /// Somebody who takes no part, and meets no faults.

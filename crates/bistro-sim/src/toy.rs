@@ -72,6 +72,7 @@ pub struct ToyPages {
     index: DatasetIndex,
     language: Vec<f32>,
     page_time: Duration,
+    text: u64,
 }
 
 #[async_trait]
@@ -82,7 +83,7 @@ impl Pages for ToyPages {
 
     async fn page(&self, page: &PageId) -> Result<TokenBatch, PortError> {
         tokio::time::sleep(self.page_time).await;
-        let mut rng = ChaCha8Rng::seed_from_u64(page.row * 2 + u64::from(page.config == "a"));
+        let mut rng = ChaCha8Rng::seed_from_u64((self.text << 32) + page.row * 2 + u64::from(page.config == "a"));
         let mut ids: Vec<u32> = Vec::with_capacity(ROWS * SEQ);
         for _ in 0..ROWS {
             let start = ids.len();
@@ -261,12 +262,15 @@ pub struct ToyBuild {
     pub page_time: Duration,
     /// What happens to pages on the way.
     pub faults: Faults,
+    /// Which text of the language the pages have. Another one for each seed of a simulation: what one miner's pages happen to
+    /// be worth more than another's would otherwise be the same in all.
+    pub text: u64,
 }
 
 impl Build for ToyBuild {
     fn pages(&self, rules: &Rules) -> Result<Arc<dyn Pages>, PortError> {
         let (index, page_time) = (rules.dataset.clone(), self.page_time);
-        let inner: Arc<dyn Pages> = Arc::new(ToyPages { index, language: language(), page_time });
+        let inner: Arc<dyn Pages> = Arc::new(ToyPages { index, language: language(), page_time, text: self.text });
         Ok(Arc::new(Faulty { inner, faults: self.faults.clone() }))
     }
 
@@ -277,7 +281,7 @@ impl Build for ToyBuild {
 
 /// The mean loss of `params` on the same 40 pages, whoever asks.
 pub async fn yardstick(params: &Params, rules: &Rules) -> f64 {
-    let build = ToyBuild { page_time: Duration::ZERO, faults: Faults::none() };
+    let build = ToyBuild { page_time: Duration::ZERO, faults: Faults::none(), text: 0 };
     let (Ok(pages), mut learner) = (build.pages(rules), ToyLearner::default()) else { return f64::NAN };
     let mut sum = 0.0;
     for row in 0..40 {

@@ -1,11 +1,9 @@
 //! Miners that upload what they did not train.
 
-use std::time::Duration;
-
-use bistro_core::ids::{Block, Hash, Hotkey, Uid};
+use bistro_core::ids::{Block, Hash, Uid};
 use bistro_core::params::{Params, Tensor};
-use bistro_core::ports::{BucketAddress, Learner as _, Neuron, PortError, Put, ReadLimits, Retry};
-use bistro_core::protocol::{DeltaManifest, Encoding, Folder, MAX_MANIFEST_BYTES, MAX_STATED_PAGES};
+use bistro_core::ports::{Learner as _, Neuron, Put};
+use bistro_core::protocol::{Encoding, Folder, MAX_MANIFEST_BYTES, MAX_STATED_PAGES};
 use bistro_node::leader::{self, Leader};
 use bistro_node::miner::upload::{Parcel, Statement};
 use bistro_node::{NodeError, Parts};
@@ -13,7 +11,7 @@ use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Kind, next_block};
+use super::{Kind, next_block, others};
 use crate::toy::ToyLearner;
 
 /// Blocks by which a backdated copy claims to be older than it is.
@@ -64,7 +62,7 @@ impl Attacker {
                 return Ok(());
             }
             Kind::Impostor => {
-                let (_, bytes) = self.victim(&metagraph.neurons).await?;
+                let (_, bytes) = others::newest(&self.parts, &metagraph.neurons).await?;
                 return Ok(self.parts.own.put(&latest, bytes, Put::Replace).await?);
             }
             _ => {}
@@ -132,55 +130,20 @@ impl Attacker {
         Params { tensors: spec.tensors.iter().map(tensor).collect() }
     }
 
-    /// The newest manifest of another miner: of whoever uploaded last.
-    async fn victim(&self, neurons: &[Neuron]) -> Result<(DeltaManifest, Bytes), NodeError> {
-        let mut newest: Option<(DeltaManifest, Bytes)> = None;
-        for neuron in neurons.iter().filter(|n| n.stake == 0 && n.hotkey != self.parts.identity.hotkey()) {
-            let Some((manifest, bytes)) = self.manifest(&neuron.hotkey).await? else { continue };
-            if newest.as_ref().is_none_or(|(other, _)| other.block < manifest.block) {
-                newest = Some((manifest, bytes));
-            }
-        }
-        newest.ok_or_else(|| missing("nobody has uploaded anything").into())
-    }
-
-    /// The newest manifest of `hotkey`, if it has one that it signed.
-    async fn manifest(&self, hotkey: &Hotkey) -> Result<Option<(DeltaManifest, Bytes)>, NodeError> {
-        let limits = ReadLimits { max_bytes: 1 << 20, deadline: Duration::from_secs(20), min_bytes_per_second: 1024 };
-        let Some(text) = self.parts.chain.commitment(hotkey).await? else { return Ok(None) };
-        let Ok(bucket) = BucketAddress::parse(&text) else { return Ok(None) };
-        let key = Folder::new(self.parts.netuid, hotkey).latest();
-        let Some(bytes) = self.parts.public.get(&bucket, &key, limits).await? else { return Ok(None) };
-        Ok(self.parts.statement(&bytes).ok().map(|statement| (statement, bytes)))
-    }
-
-    /// The values that `manifest` names.
-    async fn values(&self, manifest: &DeltaManifest) -> Result<Params, NodeError> {
-        let address = self.parts.chain.commitment(&manifest.hotkey).await?.unwrap_or_default();
-        let bucket = BucketAddress::parse(&address).map_err(|why| missing(&why))?;
-        let key = Folder::new(manifest.netuid, &manifest.hotkey).delta(manifest.block, &manifest.object);
-        let limits =
-            ReadLimits { max_bytes: manifest.size, deadline: Duration::from_mins(1), min_bytes_per_second: 1024 };
-        let object = self.parts.public.get(&bucket, &key, limits).await?.unwrap_or_default();
-        let spec = ToyLearner::default().spec();
-        let read = bistro_delta::decode_delta(&object, &spec, &manifest.into());
-        Ok(read.map_err(|skip| missing(&skip.to_string()))?)
-    }
-
     /// What the own bucket held when the work ended.
     async fn kept(&mut self) -> Result<Params, NodeError> {
         if self.kept.is_none() {
-            let own = self.manifest(&self.parts.identity.hotkey()).await?;
-            let (manifest, _) = own.ok_or_else(|| missing("nothing was ever uploaded"))?;
-            self.kept = Some(self.values(&manifest).await?);
+            let own = others::manifest(&self.parts, &self.parts.identity.hotkey()).await?;
+            let (manifest, _) = own.ok_or_else(|| others::missing("nothing was ever uploaded"))?;
+            self.kept = Some(others::values(&self.parts, &manifest).await?);
         }
         Ok(self.kept.clone().unwrap_or_default())
     }
 
     /// Another miner's values times `scale`, with noise of `noise` times their size.
     async fn copied(&mut self, neurons: &[Neuron], scale: f32, noise: f32) -> Result<Params, NodeError> {
-        let (manifest, _) = self.victim(neurons).await?;
-        let values = self.values(&manifest).await?;
+        let (manifest, _) = others::newest(&self.parts, neurons).await?;
+        let values = others::values(&self.parts, &manifest).await?;
         if scale.to_bits() == 1.0_f32.to_bits() && noise <= 0.0 {
             return Ok(values);
         }
@@ -189,8 +152,4 @@ impl Attacker {
         let zero = values.minus(&values);
         Ok(zero.plus_scaled(&values, scale).plus_scaled(&random, noise * ratio))
     }
-}
-
-fn missing(message: &str) -> PortError {
-    PortError { name: "NoVictim".into(), message: message.to_owned(), retry: Retry::Soon }
 }

@@ -3,9 +3,11 @@
 //! - this file: what there is, and how much each of it works.
 //! - `attacker`: those that upload what they did not train.
 //! - `trainer`: those that train, but not as the miner's program does.
+//! - `others`: what they see of each other.
 //! - `weight_copier`: a validator that judges nothing.
 
 mod attacker;
+mod others;
 mod trainer;
 mod weight_copier;
 
@@ -30,6 +32,9 @@ const ON: u32 = 20;
 
 /// Blocks for which an on-off miner rests.
 const OFF: u32 = 40;
+
+/// Epochs that a miner that copies and trains sits out after each one that it works.
+const IDLE: u32 = 3;
 
 /// What a miner does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -69,6 +74,10 @@ pub enum Kind {
     Impostor,
     /// Publishes a manifest and takes the object away.
     Withheld,
+    /// Trains on a quarter of the pages, and uploads that on top of another miner's values.
+    TrainedCopy,
+    /// Learns its pages by heart, at three times the rate, and states a third more of them than it trained on.
+    Exaggerate,
     /// Trains again and again on the very pages on which it is judged.
     Overfit,
     /// All miners of this kind share one trainer, and each uploads a part of what it trained.
@@ -76,7 +85,7 @@ pub enum Kind {
 }
 
 /// All kinds, in the order of tables.
-pub const ALL: [Kind; 19] = [
+pub const ALL: [Kind; 21] = [
     Kind::Honest,
     Kind::OnOff,
     Kind::Lazy,
@@ -94,6 +103,8 @@ pub const ALL: [Kind; 19] = [
     Kind::Replay,
     Kind::Impostor,
     Kind::Withheld,
+    Kind::TrainedCopy,
+    Kind::Exaggerate,
     Kind::Overfit,
     Kind::Sybil,
 ];
@@ -113,7 +124,8 @@ impl Kind {
     /// not counted: it trains nothing.
     pub fn work(self, blocks: u64) -> f64 {
         match self {
-            Self::Honest | Self::Overfit | Self::Sybil => 1.0,
+            Self::Honest | Self::Exaggerate | Self::Overfit | Self::Sybil => 1.0,
+            Self::TrainedCopy => 1.0 / f64::from(IDLE + 1),
             Self::OnOff => {
                 let (rounds, rest) = (blocks / u64::from(ON + OFF), blocks % u64::from(ON + OFF));
                 (rounds * u64::from(ON) + rest.min(ON.into())) as f64 / blocks.max(1) as f64
@@ -159,7 +171,7 @@ impl Mining {
                 self.work_for_a_while(0, &stop).await?;
                 self.attack(stop).await
             }
-            Kind::Overfit | Kind::Sybil => {
+            Kind::TrainedCopy | Kind::Exaggerate | Kind::Overfit | Kind::Sybil => {
                 let Some(mut trainer) = Trainer::new(self) else {
                     stop.cancelled().await;
                     return Ok(());

@@ -1,7 +1,7 @@
-//! Miners that train, but not as the miner's program does: on the pages on which they are judged, or for several hotkeys at
-//! once.
+//! Miners that train, but not as the miner's program does: on the pages on which they are judged, for several hotkeys at
+//! once, or now and then, on top of what others trained.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use bistro_core::ids::{Block, Hotkey, Uid};
 use bistro_core::pages::{DatasetIndex, Window, schedule};
@@ -13,11 +13,15 @@ use bistro_node::leader::{self, Leader};
 use bistro_node::master::{Master, rebased};
 use bistro_node::miner::upload::{Parcel, Statement};
 use bistro_node::{Build as _, NodeError, Parts};
-use rand::{RngExt as _, SeedableRng as _};
+use rand::SeedableRng as _;
+use rand::seq::IndexedRandom as _;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Kind, Mining, next_block};
-use crate::toy::{ToyBuild, ToyLearner};
+use super::{Kind, Mining, next_block, others};
+use crate::toy::{Rate, ToyBuild, ToyLearner};
+
+/// Uploads whose own part is remembered: one of them may be merged.
+const SENT: usize = 64;
 
 /// A trainer behind one hotkey or several.
 pub(super) struct Trainer {
@@ -30,15 +34,40 @@ pub(super) struct Trainer {
     base: Option<Master>,
     /// Numbers of the pages that each hotkey can say it trained on since its last merge.
     stated: Vec<BTreeSet<u64>>,
+    /// Those that it has said it of before.
+    done: Vec<BTreeSet<u64>>,
+    /// Epochs so far.
+    epochs: u32,
+    /// Pages trained on so far.
+    trained: u32,
+    /// What was uploaded on top of others' values, with the own part of it.
+    sent: VecDeque<(Params, Params)>,
 }
 
 impl Trainer {
     /// `None` if another one makes this miner's uploads.
     pub(super) fn new(mining: Mining) -> Option<Self> {
         let Mining { kind, group, build, seed, .. } = mining;
-        let (rng, learner) = (ChaCha8Rng::seed_from_u64(seed), ToyLearner::default());
+        let mut rate = Rate::default();
+        if kind == Kind::Exaggerate {
+            rate.first *= 3.0;
+        }
+        let (rng, learner) = (ChaCha8Rng::seed_from_u64(seed), ToyLearner::new(rate));
         let stated = vec![BTreeSet::new(); group.len()];
-        (!group.is_empty()).then_some(Self { kind, group, build, rng, learner, base: None, stated })
+        let (done, sent) = (stated.clone(), VecDeque::new());
+        (!group.is_empty()).then_some(Self {
+            kind,
+            group,
+            build,
+            rng,
+            learner,
+            base: None,
+            stated,
+            done,
+            epochs: 0,
+            trained: 0,
+            sent,
+        })
     }
 
     /// Trains without end. What fails is tried again at the next block.
@@ -70,24 +99,45 @@ impl Trainer {
             return Ok(());
         }
         self.follow(&leader, &rules).await?;
+        let idles = self.kind == Kind::TrainedCopy && !self.epochs.is_multiple_of(super::IDLE + 1);
+        self.epochs += 1;
         // Each hotkey in turn states pages of its own.
         for i in 0..rules.mechanism.miner.pages_per_epoch {
             let whose = i % uids.len();
-            let number = self.draw(&rules, pages.index(), metagraph.block);
-            for piece in pages.page(&schedule::page(pages.index(), uids[whose], number)).await?.chunks(4) {
-                self.learner.train_step(&piece)?;
+            let number = self.draw(whose, &rules, pages.index(), metagraph.block);
+            let page = pages.page(&schedule::page(pages.index(), uids[whose], number)).await?;
+            // An idle epoch takes as long as one of work.
+            if !idles {
+                for piece in page.chunks(4) {
+                    self.learner.train_step(&piece)?;
+                }
+                self.stated[whose].insert(number);
+                self.trained += 1;
             }
-            self.stated[whose].insert(number);
+            if self.kind == Kind::Exaggerate && self.trained.is_multiple_of(3) {
+                let number = self.draw(whose, &rules, pages.index(), metagraph.block);
+                self.stated[whose].insert(number);
+            }
         }
-        self.upload(&leader, &uids).await
+        let copied = match self.kind {
+            Kind::TrainedCopy => {
+                let (manifest, _) = others::newest(&parts, &metagraph.neurons).await?;
+                Some(others::values(&parts, &manifest).await?)
+            }
+            _ => None,
+        };
+        self.upload(&leader, &uids, copied).await
     }
 
-    /// Number of a page to train on: of the window on which it is judged now, or of the next as everybody.
-    fn draw(&mut self, rules: &Rules, index: &DatasetIndex, block: Block) -> u64 {
+    /// Number of a page to train on: of the window on which it is judged now, or of the next as everybody. None twice, as it
+    /// counts once.
+    fn draw(&mut self, whose: usize, rules: &Rules, index: &DatasetIndex, block: Block) -> u64 {
         let Window { pages, look_ahead, .. } = rules.mechanism.window;
         let trained = rules.mechanism.window.trained_numbers(index, block);
         let from = if self.kind == Kind::Overfit { trained.start.saturating_sub(look_ahead) } else { trained.start };
-        self.rng.random_range(from..from + pages)
+        let is_new = |page: &u64| !self.stated[whose].contains(page) && !self.done[whose].contains(page);
+        let new: Vec<u64> = (from..from + pages).filter(is_new).collect();
+        new.choose(&mut self.rng).copied().unwrap_or(from)
     }
 
     /// Moves on to the newest master as the miner's program does, for all hotkeys as one.
@@ -104,8 +154,11 @@ impl Trainer {
         let mut own = Params::zeros(&spec);
         for step in steps {
             let Some(whose) = hotkeys.iter().position(|hotkey| *hotkey == step.hotkey) else { continue };
-            self.stated[whose].clear();
-            own = own.plus_scaled(&leader.accepted(&self.group[0], &spec, step).await?, step.scale);
+            let stated = std::mem::take(&mut self.stated[whose]);
+            self.done[whose].extend(stated);
+            let taken = leader.accepted(&self.group[0], &spec, step).await?;
+            let of_it = self.sent.iter().find(|(sent, _)| *sent == taken).map(|(_, own)| own);
+            own = own.plus_scaled(of_it.unwrap_or(&taken), step.scale);
         }
         let keep = match rules.mechanism.miner.on_new_master {
             OnNewMaster::Rebase { keep } if steps.iter().any(|step| !hotkeys.contains(&step.hotkey)) => keep,
@@ -117,10 +170,16 @@ impl Trainer {
         Ok(())
     }
 
-    /// Each hotkey's part of the unmerged work.
-    async fn upload(&mut self, leader: &Leader, uids: &[Uid]) -> Result<(), NodeError> {
+    /// Each hotkey's part of the unmerged work, on top of what was `copied`.
+    async fn upload(&mut self, leader: &Leader, uids: &[Uid], copied: Option<Params>) -> Result<(), NodeError> {
         let Some(base) = &self.base else { return Ok(()) };
-        let delta = self.learner.params()?.minus(&base.params);
+        let mut delta = self.learner.params()?.minus(&base.params);
+        if let Some(copied) = copied {
+            let own = delta;
+            delta = own.plus_scaled(&copied, 1.0);
+            self.sent.push_back((delta.clone(), own));
+            self.sent.drain(..self.sent.len().saturating_sub(SENT));
+        }
         let block = self.group[0].chain.head().await?;
         for (i, (parts, uid)) in self.group.iter().zip(uids).enumerate() {
             let statement = Statement {

@@ -26,7 +26,7 @@ pub struct ToyContestant {
 
 impl Build for ToyContestant {
     fn pages(&self, rules: &Rules) -> Result<Arc<dyn Pages>, PortError> {
-        let whole = ToyBuild { page_time: Duration::ZERO, faults: Faults::none() }.pages(rules)?;
+        let whole = ToyBuild { page_time: Duration::ZERO, faults: Faults::none(), text: 0 }.pages(rules)?;
         let held_out = HeldOut::new(whole, YARDSTICK).map_err(|e| PortError {
             name: "BadDataset".into(),
             message: e.to_string(),
@@ -44,8 +44,10 @@ impl Build for ToyContestant {
 /// little, as one machine's are in a run that is worth sharing.
 pub fn race(mechanism: Mechanism, pages: u32, seed: u64) -> Result<Race> {
     let rules = toy::rules(NETUID, mechanism);
-    let held_out =
-        HeldOut::new(ToyBuild { page_time: Duration::ZERO, faults: Faults::none() }.pages(&rules)?, YARDSTICK)?;
+    let held_out = HeldOut::new(
+        ToyBuild { page_time: Duration::ZERO, faults: Faults::none(), text: 0 }.pages(&rules)?,
+        YARDSTICK,
+    )?;
     // The toy's pages come with virtual time.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let yardstick = runtime.block_on(held_out.yardstick())?;
