@@ -3,7 +3,7 @@
 //! - the newest published master can be rebuilt from what is public, and no master is ever lost (P2, P3);
 //! - no manifest is without its object (P5);
 //! - no weight goes to a hotkey that its validator had not judged by then (P4), nor, where pay is by improvement, to one of
-//!   which it had seen no improvement;
+//!   which it had accepted nothing;
 //! - every verdict, score and weight follows from the numbers in the log (P7);
 //! - honest programs end only when they are told to.
 
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bistro_core::events::{Event, Record};
 use bistro_core::ids::{Hash, Hotkey};
-use bistro_core::mechanism::PayRules;
+use bistro_core::mechanism::{PayRules, Verdict};
 use bistro_core::params::ModelSpec;
 use bistro_core::ports::Learner as _;
 use bistro_core::protocol::{DeltaManifest, Folder, Signed};
@@ -82,7 +82,7 @@ impl Watch {
         }
     }
 
-    /// Every weight is for a hotkey that its validator had judged, or of which it had seen an improvement.
+    /// Every weight is for a hotkey that its validator had judged, or of which it had accepted a delta.
     fn weights(&mut self, world: &World, logs: &BTreeMap<Hotkey, Vec<Record>>) {
         for submission in world.chain.submissions() {
             let Some(records) = logs.get(&submission.validator) else { continue };
@@ -124,10 +124,9 @@ pub(crate) fn digest(world: &World) -> Hash {
 /// Whose weights this record can be a reason for.
 fn paid_for(world: &World, record: &Record) -> Option<Hotkey> {
     let Event::Judged(judged) = &record.event else { return None };
-    let scoring = &world.rules.mechanism.scoring;
-    let paid = match scoring.pay {
+    let paid = match world.rules.mechanism.scoring.pay {
         PayRules::Loss { .. } => true,
-        PayRules::Improvement { .. } => judged.observation(scoring, record.block).gain > 0.0,
+        PayRules::Improvement { .. } => matches!(judged.verdict, Verdict::Accept(_)),
     };
     paid.then_some(judged.hotkey)
 }

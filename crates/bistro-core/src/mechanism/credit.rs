@@ -80,6 +80,12 @@ pub struct Credit {
     pub settled: f64,
     /// Units of the newest verdict, until a merge settles them or the next verdict takes their place.
     pub pending: f64,
+    /// Sum of the squares of what `settled` is made of.
+    #[serde(default)]
+    pub settled_squares: f64,
+    /// `pending`, squared.
+    #[serde(default)]
+    pub pending_square: f64,
     /// Block of the newest verdict.
     pub block: Block,
     /// The master on which it was made.
@@ -104,8 +110,13 @@ impl Credit {
     #[must_use]
     pub fn observe(self, earned: Earned, half_life: f64) -> Self {
         let old = self.at(earned.block, half_life);
-        let settled = if self.is_settled_by(&earned) { old.settled + old.pending } else { old.settled };
-        Self { settled, pending: earned.units, master_seq: earned.master_seq, ..old }
+        let (mut settled, mut settled_squares) = (old.settled, old.settled_squares);
+        if self.is_settled_by(&earned) {
+            settled += old.pending;
+            settled_squares += old.pending_square;
+        }
+        let (pending, pending_square) = (earned.units, earned.units.powi(2));
+        Self { settled, pending, settled_squares, pending_square, master_seq: earned.master_seq, block: old.block }
     }
 
     /// Whether the newest verdict's delta was merged since, as far as the next one knows.
@@ -117,13 +128,25 @@ impl Credit {
     #[must_use]
     pub fn at(self, block: Block, half_life: f64) -> Self {
         let left = decay(block.since(self.block), half_life);
-        let (settled, pending) = (self.settled * left, self.pending * left);
-        Self { settled, pending, block: block.max(self.block), ..self }
+        Self {
+            settled: self.settled * left,
+            pending: self.pending * left,
+            settled_squares: self.settled_squares * left * left,
+            pending_square: self.pending_square * left * left,
+            block: block.max(self.block),
+            ..self
+        }
     }
 
     /// Units in all; negative if the deltas did harm.
     pub fn units(&self) -> f64 {
         self.settled + self.pending
+    }
+
+    /// How far the units are from chance: in root sums of their squares. About 0, with a standard deviation of 1, for gains
+    /// that are noise; the square root of their number for gains that are all the same.
+    pub fn clearness(&self) -> f64 {
+        self.units() / (self.settled_squares + self.pending_square).sqrt().max(f64::MIN_POSITIVE)
     }
 }
 
@@ -187,6 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn equal_gains_are_clear_and_chance_is_not() {
+        let clearness = |units: &[f64]| {
+            let merged = |(seq, units): (u64, &f64)| verdict(10, *units, seq, seq);
+            credit(&(1..).zip(units).map(merged).collect::<Vec<_>>()).clearness()
+        };
+        assert!(near(clearness(&[0.7; 9]), 3.0) && near(clearness(&[-0.2; 4]), -2.0));
+        assert!(near(clearness(&[1.0, -1.0, 2.0, -2.0]), 0.0) && near(clearness(&[]), 0.0));
+        // What was shown again without a merge counts once here as well, and time changes nothing.
+        let again = credit(&[verdict(10, 1.0, 4, 3), verdict(10, 1.0, 5, 3)]);
+        assert!(near(again.clearness(), 1.0) && near(again.at(Block(310), HALF_LIFE).clearness(), 1.0), "{again:?}");
+    }
+
+    #[test]
     fn the_going_rate_is_a_mean_that_forgets() {
         let observe = |rate, block, gain| GoingRate::observe(rate, Block(block), gain, HALF_LIFE);
         let first = observe(None, 0, 0.4);
@@ -211,7 +247,7 @@ mod tests {
 
         #[test]
         fn credit_never_grows_by_waiting(settled in -9.0..9.0_f64, pending in -9.0..9.0_f64, blocks in 0..10_000_u64) {
-            let old = Credit { settled, pending, block: Block(5), master_seq: 1 };
+            let old = Credit { settled, pending, block: Block(5), master_seq: 1, ..Credit::default() };
             let later = old.at(Block(5 + blocks), HALF_LIFE);
             prop_assert!(later.units().abs() <= old.units().abs() + 1e-12);
         }

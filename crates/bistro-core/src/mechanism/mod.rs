@@ -2,7 +2,8 @@
 //!
 //! - [`moving_average`]: the average that forgets by blocks, not by samples.
 //! - [`credit`]: pay by improvement: what accepted deltas gained, paid once, decaying.
-//! - [`work`]: pages that a miner was shown to have trained on; pay is capped by them.
+//! - [`work`]: pages that a miner was shown to have trained on.
+//! - `pay`: from both, what each hotkey is paid.
 //! - [`scores`]: averages and credit of each hotkey.
 //! - [`weights`]: softmax of losses or shares of credit, and the chain's 16-bit scale.
 //! - [`acceptance`]: whether a delta stays in the master: the README's rule, or the paired one.
@@ -12,6 +13,7 @@
 pub mod acceptance;
 pub mod credit;
 pub mod moving_average;
+mod pay;
 pub mod scores;
 pub mod selection;
 pub mod sketch;

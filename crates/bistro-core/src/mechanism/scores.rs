@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::MovingAverage;
 use super::credit::{Credit, Earned, GoingRate};
 use super::work::{self, Shown, Work};
+use super::{MovingAverage, pay};
 use crate::ids::{Block, Hotkey};
 
 /// How verdicts become scores.
@@ -39,8 +39,9 @@ pub enum PayRules {
         half_life: f64,
         /// Global pages on which an accepted delta's gain is measured, beside those that it was chosen by.
         proof_pages: usize,
-        /// A hotkey is paid at most this many times what all are paid for a page that they were shown to have trained on
-        /// (see [`super::work`]), for each of its own. Without it, nobody asks for pages.
+        /// With it, pay is for the pages that a hotkey was shown to have trained on (see [`super::work`]), each at most so
+        /// many times what the median hotkey's gains make of one (see [`super::pay`]). Without it, nobody asks for pages, and
+        /// pay is for gains alone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         page_cap: Option<f64>,
     },
@@ -147,20 +148,17 @@ impl Scores {
     /// The median of the hotkeys' mean premiums (see [`super::work`]), so that no few of them, by learning one page by heart,
     /// can make it what nobody else reaches.
     fn usual_premium(&self) -> Option<f64> {
-        median(self.by_hotkey.values().filter_map(|score| score.work.premium()))
-    }
-
-    /// Whether premiums tell who trained: the median hotkey's do. All of them count that state pages, not only those with
-    /// credit: chance may leave a copier and few others with any.
-    fn premiums_are_clear(&self) -> bool {
-        let stating = self.by_hotkey.values().filter(|score| score.work.weight > 0.0);
-        median(stating.map(|score| score.work.clearness())).is_some_and(|clearness| clearness >= work::CLEAR)
+        pay::median(self.by_hotkey.values().filter_map(|score| score.work.premium()))
     }
 
     /// Takes in a faulty delta.
     pub fn fault(&mut self, rules: &ScoringRules, hotkey: &Hotkey) {
-        if rules.on_fault == OnFault::Forget {
-            self.by_hotkey.remove(hotkey);
+        if rules.on_fault == OnFault::Forget
+            && let Some(score) = self.by_hotkey.remove(hotkey)
+            && let Some(work) = score.work.after_fault()
+        {
+            let credit = Credit { block: score.credit.block, ..Credit::default() };
+            self.by_hotkey.insert(*hotkey, Score { credit, work, ..Score::default() });
         }
     }
 
@@ -187,26 +185,10 @@ impl Scores {
         })
     }
 
-    /// Units of credit of all hotkeys that have any, as of the newest verdict; with `page_cap`, of each no more than so many
-    /// times the usual pay for a page, for each page that it was shown to have trained on. What is usual is a median of
-    /// hotkeys, so that no few of them can make it what they like. Where premiums are not clear there is nothing to cap by.
-    pub fn credits(&self, half_life: f64, page_cap: Option<f64>) -> Vec<(Hotkey, f64)> {
-        let now = self.by_hotkey.values().map(|score| score.credit.block).max().unwrap_or_default();
-        let units = |score: &Score| score.credit.at(now, half_life).units();
-        let pages = |score: &Score| score.work.shown(now.since(score.credit.block), half_life);
-        let paid: Vec<_> = self.by_hotkey.iter().filter(|(_, score)| units(score) > 0.0).collect();
-        let by_page = paid.iter().map(|(_, score)| units(score) / pages(score)).filter(|pay| pay.is_finite());
-        let cap = page_cap.filter(|_| self.premiums_are_clear()).zip(median(by_page)).map(|(cap, usual)| cap * usual);
-        let capped = |score: &Score| cap.map_or(units(score), |cap| units(score).min(cap * pages(score)));
-        paid.into_iter().map(|(hotkey, score)| (*hotkey, capped(score))).filter(|(_, units)| *units > 0.0).collect()
+    /// What hotkeys are paid by improvement (see [`super::pay`]), in no particular unit; only those that get anything.
+    pub fn pay(&self, half_life: f64, page_cap: Option<f64>) -> Vec<(Hotkey, f64)> {
+        pay::pay(&self.by_hotkey, half_life, page_cap)
     }
-}
-
-/// The lower one of two; `None` of none.
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied()
 }
 
 #[cfg(test)]

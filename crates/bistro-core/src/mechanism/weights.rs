@@ -22,7 +22,7 @@ pub fn shares_by(scores: &Scores, rules: &ScoringRules, slot: impl Fn(&Hotkey) -
             scores.losses(rules).filter_map(uid).map(|(uid, score)| (uid, score * temperature)).collect()
         }
         PayRules::Improvement { half_life, page_cap, .. } => {
-            scores.credits(half_life, page_cap).into_iter().filter_map(uid).collect()
+            scores.pay(half_life, page_cap).into_iter().filter_map(uid).collect()
         }
     };
     present.sort_by_key(|(uid, _)| *uid);
@@ -67,8 +67,8 @@ mod tests {
 
     use super::*;
     use crate::ids::{Block, NetUid};
+    use crate::mechanism::Observation;
     use crate::mechanism::scores::OnFault;
-    use crate::mechanism::{Observation, Shown};
     use crate::ports::Neuron;
 
     const RULES: ScoringRules = ScoringRules {
@@ -192,83 +192,6 @@ mod tests {
         // Ten half-lives after its work, whoever worked only in steep times has a thousandth of a late delta's credit.
         let first = paid(&late).iter().find(|(uid, _)| *uid == 9).unwrap().1;
         assert!(first < 2e-3, "{first}");
-    }
-
-    /// Capped at one and a half times the usual pay for a page: hotkey, premium on the stated pages, how many of them; each
-    /// with the same gains, in three verdicts.
-    fn capped(miners: &[(u16, f64, u64)]) -> Vec<(u16, f64)> {
-        let rounds: Vec<_> = miners.iter().map(|(hotkey, premium, pages)| (*hotkey, [*premium; 3], *pages)).collect();
-        capped_by(&rounds)
-    }
-
-    /// The same, with the premium of each verdict.
-    fn capped_by(miners: &[(u16, [f64; 3], u64)]) -> Vec<(u16, f64)> {
-        let pay = PayRules::Improvement { half_life: 100.0, proof_pages: 1, page_cap: Some(1.5) };
-        let (rules, mut scores) = (ScoringRules { pay, ..RULES }, Scores::default());
-        for round in 0..3 {
-            for (hotkey, premiums, pages) in miners {
-                let shown =
-                    Shown { premium: premiums[round as usize], pages: (round * pages..(round + 1) * pages).collect() };
-                scores.observe(&rules, &Observation { shown: Some(shown), ..seen(*hotkey, 5 + round, 6.0, 0.1) });
-            }
-        }
-        let everyone: Vec<u16> = (0..40).collect();
-        shares(&scores, &rules, &metagraph(&everyone)).into_iter().map(|(uid, share)| (uid.0, share)).collect()
-    }
-
-    #[test]
-    fn who_shows_no_work_is_not_paid_for_gains() {
-        let paid = capped(&[(1, 0.2, 10), (2, 0.2, 10), (3, 0.2, 10), (4, 0.0, 200)]);
-        assert_eq!(paid.iter().map(|(uid, _)| *uid).collect::<Vec<_>>(), [1, 2, 3]);
-        assert!(paid.iter().all(|(_, share)| (share - 1.0 / 3.0).abs() < 1e-12), "{paid:?}");
-    }
-
-    #[test]
-    fn a_page_is_paid_at_most_so_many_times_the_median() {
-        // The fourth gains as much as they do with a tenth of their pages: 1.5 tenths of their pay.
-        let paid = capped(&[(1, 0.2, 10), (2, 0.2, 10), (3, 0.2, 10), (4, 0.2, 1)]);
-        assert!((paid[3].1 / paid[0].1 - 0.15).abs() < 1e-12, "{paid:?}");
-    }
-
-    #[test]
-    fn who_states_everything_and_is_lucky_takes_nothing_from_others() {
-        let paid = capped(&[(1, 0.2, 10), (2, 0.2, 10), (3, 0.2, 10), (4, 0.2, 200)]);
-        assert!(paid.iter().all(|(_, share)| (share - 0.25).abs() < 1e-12), "{paid:?}");
-    }
-
-    #[test]
-    fn whoever_learns_its_pages_by_heart_makes_others_no_less_believed() {
-        let paid = capped(&[(1, 0.2, 10), (2, 0.2, 10), (3, 0.2, 10), (4, 50.0, 10)]);
-        assert!(paid.iter().all(|(_, share)| (share - 0.25).abs() < 1e-12), "{paid:?}");
-    }
-
-    /// Text so easy that no page is learned by more than others: what premiums there are is chance.
-    #[test]
-    fn where_premiums_are_noise_they_cap_nothing() {
-        let paid = capped_by(&[(1, [0.2, -0.3, 0.1], 10), (2, [-0.1, 0.2, -0.2], 10), (3, [-0.2, -0.1, 0.3], 10)]);
-        assert!(paid.len() == 3 && paid.iter().all(|(_, share)| (share - 1.0 / 3.0).abs() < 1e-12), "{paid:?}");
-    }
-
-    /// Two of three who work had bad luck and have no credit: that does not open the cap for who does not.
-    #[test]
-    fn who_has_no_credit_still_tells_whether_premiums_are_clear() {
-        let pay = PayRules::Improvement { half_life: 100.0, proof_pages: 1, page_cap: Some(1.5) };
-        let (rules, mut scores) = (ScoringRules { pay, ..RULES }, Scores::default());
-        for round in 0..3_u64 {
-            let miners = [(1, 0.2, 0.1), (2, 0.2, -0.1), (3, 0.2, -0.1), (4, [0.1, -0.1, 0.05][round as usize], 0.1)];
-            for (hotkey, premium, gain) in miners {
-                let shown = Shown { premium, pages: vec![round] };
-                scores.observe(&rules, &Observation { shown: Some(shown), ..seen(hotkey, 5 + round, 6.0, gain) });
-            }
-        }
-        let paid = shares(&scores, &rules, &metagraph(&[0, 1, 2, 3, 4]));
-        assert_eq!(paid.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [1]);
-    }
-
-    #[test]
-    fn where_nobody_states_pages_gains_are_paid() {
-        let paid = capped(&[(1, 0.2, 0), (2, 0.2, 0)]);
-        assert!(paid.len() == 2 && (paid[0].1 - 0.5).abs() < 1e-12, "{paid:?}");
     }
 
     #[test]

@@ -18,8 +18,9 @@ use super::credit::{Credit, Earned, decay};
 /// Counted pages of one hotkey that are remembered, so that none counts twice: the newest ones.
 const MAX_COUNTED: usize = 1024;
 
-/// Verdicts that speak neither for nor against, which everybody begins with.
-const DOUBTS: f64 = 1.0;
+/// Verdicts that speak neither for nor against, which everybody begins with: one lucky verdict on a long statement is not
+/// worth the trouble.
+const DOUBTS: f64 = 3.0;
 
 /// Verdicts that are few: their mean is not far from chance yet.
 const FEW: f64 = 3.0;
@@ -104,10 +105,21 @@ impl Work {
         self.premiums / ((self.weight + FEW) * self.squares).sqrt().max(f64::MIN_POSITIVE)
     }
 
-    /// Pages that it was shown to have trained on, `blocks` after the newest verdict; not below 0.
-    pub fn shown(&self, blocks: u64, half_life: f64) -> f64 {
-        let believed = (self.belief / (self.weight + DOUBTS)).max(0.0);
-        believed * (self.settled + self.pending.len() as f64) * decay(blocks, half_life)
+    /// What is believed of all its statements, from 0 to 1: a mean over the verdicts.
+    pub fn belief(&self) -> f64 {
+        (self.belief / (self.weight + DOUBTS)).max(0.0)
+    }
+
+    /// Pages that it says it was trained on, as of the newest verdict.
+    pub fn stated(&self) -> f64 {
+        self.settled + self.pending.len() as f64
+    }
+
+    /// What is left after a fault: nothing but what speaks against it, or a fault would be the way to a new beginning.
+    #[must_use]
+    pub fn after_fault(&self) -> Option<Self> {
+        let Self { belief, weight, .. } = *self;
+        (belief < 0.0).then(|| Self { belief, weight, ..Self::default() })
     }
 }
 
@@ -179,10 +191,10 @@ mod tests {
     fn luck_on_a_long_statement_is_worth_no_more_than_on_a_short_one() {
         let long: Vec<u64> = (0..256).collect();
         let lies = [1.0, -0.6, -1.0, -0.4, 0.2, -1.0].map(|believed| (&long[..], believed));
-        assert!(near(merged(&lies).work.shown(0, HALF_LIFE), 0.0));
-        // Three true statements against one beginner's doubt.
+        assert!(near(merged(&lies).work.belief(), 0.0));
+        // Three true statements against three beginner's doubts.
         let honest = merged(&[(&[1, 2], 1.0), (&[3, 4], 0.2), (&[5, 6], 0.9)]).work;
-        assert!(near(honest.shown(0, HALF_LIFE), 6.0 * 2.1 / 4.0), "{honest:?}");
+        assert!(near(honest.belief(), 2.1 / 6.0) && near(honest.stated(), 6.0), "{honest:?}");
     }
 
     #[test]
@@ -203,11 +215,17 @@ mod tests {
     #[test]
     fn work_halves_with_the_half_life() {
         let mut miner = merged(&[(&[1, 2], 1.0), (&[3, 4], 1.0)]);
-        let now = miner.work.shown(0, HALF_LIFE);
-        assert!(near(miner.work.shown(100, HALF_LIFE), now / 2.0));
         miner.observe(107, 3, 3, &shown(&[5]));
         let work = miner.work;
         assert!(near(work.settled, 2.0) && work.pending == [5] && near(work.weight, 2.0), "{work:?}");
+    }
+
+    #[test]
+    fn a_fault_is_no_new_beginning_for_who_is_not_believed() {
+        let liar = merged(&[(&[1, 2], -1.0), (&[3], -0.5), (&[4], 0.2)]).work;
+        let after = liar.after_fault().unwrap();
+        assert!(near(after.belief, -1.3) && near(after.weight, 3.0) && near(after.stated(), 0.0), "{after:?}");
+        assert_eq!(merged(&[(&[1, 2], 1.0)]).work.after_fault(), None);
     }
 
     #[test]

@@ -1,0 +1,261 @@
+//! What each hotkey is paid, where pay is by improvement: for the pages that it was shown to have trained on, and more or
+//! less for a page as its gains are better or worse than the median hotkey's.
+//!
+//! Gains alone would be fairest if they could be measured. But a delta of a few pages gains little against what two pages
+//! differ by, and the further a run is, the less: two miners who do the same would be paid by chance (docs/mechanism.md has
+//! by how much). So gains count as far as they are [`clear`](Credit::clearness), and premiums, which are, tell the work.
+//!
+//! The quality `q` of a hotkey's work is its credit for a shown page over the median's. Of it, `1` is known beforehand, give or
+//! take [`DIFFERENCES`] `d`; and by its credit, give or take `1 / t`, where `t` is how clear the median hotkey's gains are. The
+//! mean of the two, weighted by the inverse squares of what they are uncertain by, is `1 - k + k · q` with
+//! `k = d² · t² / (1 + d² · t²)`: what a normal prior and a normal error make of one measurement (Gelman et al., *Bayesian Data
+//! Analysis*, 2.5).
+//!
+//! All that a hotkey is compared with are medians of hotkeys, so that no few of them can make it what they like. Where
+//! premiums are not clear, as at the beginning of a run, credit alone is paid.
+
+use std::collections::BTreeMap;
+
+use super::scores::Score;
+use super::{credit, work};
+use crate::ids::Hotkey;
+
+/// How much honest miners are thought to differ in what they make of a page: the standard deviation of their quality.
+const DIFFERENCES: f64 = 0.5;
+
+/// Clearness at which gains are harm without doubt: noise is beyond it once in fifty times.
+const HARM: f64 = -2.0;
+
+/// Pages a verdict that count, in those of the median hotkey. A faster machine has more of them; and who states all there are
+/// and is believed once, by luck, has not gained much.
+const FASTEST: f64 = 4.0;
+
+/// Belief that is taken for the median's at least. Honest miners have 0.4 to 0.7, as premiums scatter; what is lower is no
+/// measure.
+const LEAST_BELIEF: f64 = 0.25;
+
+/// Pay of all hotkeys that get any, in no particular unit; `page_cap` is the most that the quality may be. Without it, it is
+/// their credit.
+pub(super) fn pay(scores: &BTreeMap<Hotkey, Score>, half_life: f64, page_cap: Option<f64>) -> Vec<(Hotkey, f64)> {
+    let paid = match page_cap.filter(|_| premiums_are_clear(scores)) {
+        Some(cap) => by_page(&standings(scores, half_life), cap),
+        None => standings(scores, half_life).iter().map(|hotkey| (hotkey.hotkey, hotkey.credit)).collect(),
+    };
+    paid.into_iter().filter(|(_, pay)| *pay > 0.0).collect()
+}
+
+/// Whether premiums tell who trained: the median hotkey's do. All of them count that state pages, not only those with credit:
+/// chance may leave a copier and few others with any.
+fn premiums_are_clear(scores: &BTreeMap<Hotkey, Score>) -> bool {
+    let stating = scores.values().filter(|score| score.work.weight > 0.0);
+    median(stating.map(|score| score.work.clearness())).is_some_and(|clearness| clearness >= work::CLEAR)
+}
+
+/// One hotkey as of now.
+struct Standing {
+    hotkey: Hotkey,
+    /// Units.
+    credit: f64,
+    /// How clear they are.
+    clearness: f64,
+    /// Pages that it was shown to have trained on.
+    pages: f64,
+}
+
+/// All hotkeys as of the newest verdict.
+fn standings(scores: &BTreeMap<Hotkey, Score>, half_life: f64) -> Vec<Standing> {
+    let now = scores.values().map(|score| score.credit.block).max().unwrap_or_default();
+    let left = |score: &Score| credit::decay(now.since(score.credit.block), half_life);
+    let beliefs = scores.values().filter(|score| score.work.weight > 0.0).map(|score| score.work.belief());
+    let usual = median(beliefs).unwrap_or_default().max(LEAST_BELIEF);
+    let believed = |score: &Score| (score.work.belief() / usual).min(1.0) * score.work.stated();
+    let a_verdict = scores.values().map(|score| believed(score) / score.work.weight);
+    let most = median(a_verdict.filter(|pages| *pages > 0.0)).unwrap_or_default() * FASTEST;
+    let standing = |(hotkey, score): (&Hotkey, &Score)| Standing {
+        hotkey: *hotkey,
+        credit: score.credit.at(now, half_life).units(),
+        clearness: score.credit.clearness(),
+        pages: believed(score).min(most * score.work.weight) * left(score),
+    };
+    scores.iter().map(standing).collect()
+}
+
+/// Shown pages times quality.
+fn by_page(all: &[Standing], cap: f64) -> Vec<(Hotkey, f64)> {
+    let shown = || all.iter().filter(|hotkey| hotkey.pages > 0.0);
+    let clearness = median(shown().map(|hotkey| hotkey.clearness)).unwrap_or_default().max(0.0);
+    let usual = median(shown().map(|hotkey| hotkey.credit / hotkey.pages)).unwrap_or_default();
+    let told = (DIFFERENCES * clearness).powi(2);
+    let told = told / (1.0 + told);
+    let quality = |hotkey: &Standing| {
+        let measured = (hotkey.credit / hotkey.pages / usual).min(cap);
+        // Where the median hotkey gains nothing, there is nothing to measure by.
+        if measured.is_finite() && usual > 0.0 { 1.0 - told + told * measured } else { 1.0 }
+    };
+    let harmless = shown().filter(|hotkey| hotkey.clearness > HARM);
+    harmless.map(|hotkey| (hotkey.hotkey, hotkey.pages * quality(hotkey))).collect()
+}
+
+/// The lower one of two; `None` of none.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Block;
+    use crate::mechanism::{Observation, PayRules, Scores, ScoringRules, Shown};
+
+    const PAY: PayRules = PayRules::Improvement { half_life: 100.0, proof_pages: 1, page_cap: Some(1.5) };
+
+    fn rules() -> ScoringRules {
+        ScoringRules { pay: PAY, ..crate::rules::tests::rules("recommended").mechanism.scoring }
+    }
+
+    /// What one miner's verdicts say: of each the gain and the premium, and pages stated anew with each.
+    #[derive(Clone)]
+    struct Miner<'a>(&'a [f64], &'a [f64], u64);
+
+    /// One verdict on each in turn, a block a round; each delta is merged.
+    fn scores(miners: &[Miner]) -> Scores {
+        let mut scores = Scores::default();
+        for round in 0..miners[0].0.len() {
+            for (uid, Miner(gains, premiums, pages)) in (1..).zip(miners) {
+                let (at, premium) = (round as u64, premiums[round % premiums.len()]);
+                let shown = Some(Shown { premium, pages: (at * pages..(at + 1) * pages).collect() });
+                let (block, master_seq, gain) = (Block(5), 1 + at, gains[round]);
+                let hotkey = Hotkey([uid; 32]);
+                let seen =
+                    Observation { hotkey, block, local: 6.0, global: 6.0, gain, master_seq, merged_by: 1 + at, shown };
+                scores.observe(&rules(), &seen);
+            }
+        }
+        scores
+    }
+
+    /// What each is paid, in what the first is.
+    fn paid(miners: &[Miner]) -> Vec<f64> {
+        in_the_firsts(&scores(miners), miners.len())
+    }
+
+    fn in_the_firsts(scores: &Scores, miners: usize) -> Vec<f64> {
+        let pay: BTreeMap<_, _> = scores.pay(100.0, Some(1.5)).into_iter().collect();
+        let of = |uid: usize| pay.get(&Hotkey([uid as u8; 32])).copied().unwrap_or_default();
+        (1..=miners).map(|uid| of(uid) / of(1)).collect()
+    }
+
+    /// Within a twentieth: the going rate moves from verdict to verdict.
+    fn near(paid: &[f64], expected: &[f64]) -> bool {
+        paid.len() == expected.len() && paid.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 0.05 * b)
+    }
+
+    /// Gains that are all alike are as clear as can be: of six, `k` is 0.6.
+    const CLEAR: [f64; 6] = [0.1; 6];
+    const KNOWN: &[f64] = &[0.2];
+
+    fn honest() -> Miner<'static> {
+        Miner(&CLEAR, KNOWN, 10)
+    }
+
+    #[test]
+    fn who_shows_no_work_is_not_paid_for_gains() {
+        let lies = Miner(&[0.3; 6], &[0.0], 200);
+        assert!(near(&paid(&[honest(), honest(), honest(), lies]), &[1.0, 1.0, 1.0, 0.0]));
+    }
+
+    /// The same gains with a tenth of the pages are ten times the quality, of which one and a half counts.
+    #[test]
+    fn a_page_is_paid_at_most_so_many_times_the_median() {
+        let expected = 0.1 * (0.4 + 0.6 * 1.5);
+        assert!(near(&paid(&[honest(), honest(), honest(), Miner(&CLEAR, KNOWN, 1)]), &[1.0, 1.0, 1.0, expected]));
+    }
+
+    #[test]
+    fn clear_gains_count_by_as_much_as_they_are_clear() {
+        let worse = Miner(&[0.05; 6], KNOWN, 10);
+        assert!(near(&paid(&[honest(), honest(), honest(), worse]), &[1.0, 1.0, 1.0, 0.4 + 0.6 * 0.5]));
+        let twice_the_pages = Miner(&[0.2; 6], KNOWN, 20);
+        assert!(near(&paid(&[honest(), honest(), honest(), twice_the_pages]), &[1.0, 1.0, 1.0, 2.0]));
+    }
+
+    /// A run in which gains are far below what pages differ by: whose sum happens to be larger is paid no more.
+    #[test]
+    fn gains_that_are_chance_pay_nobody_more_than_its_work() {
+        let luck =
+            [[0.3, -0.3, 0.2, -0.25, 0.3, -0.2], [0.2, -0.3, 0.25, -0.2, 0.3, -0.3], [0.3, -0.1, 0.2, 0.2, -0.2, 0.3]];
+        let pay = paid(&[Miner(&luck[0], KNOWN, 10), Miner(&luck[1], KNOWN, 10), Miner(&luck[2], KNOWN, 5)]);
+        assert!(pay.iter().zip([1.0, 1.0, 0.5]).all(|(paid, work)| (paid / work - 1.0).abs() < 0.2), "{pay:?}");
+        // By gains alone the third had more than ten times the others' pay.
+        let pay = scores(&[Miner(&luck[0], &[0.0], 0), Miner(&luck[1], &[0.0], 0), Miner(&luck[2], &[0.0], 0)])
+            .pay(100.0, Some(1.5));
+        assert!(pay.iter().map(|(_, pay)| pay).fold(0.0, |a, b| f64::max(a, *b)) > 0.5, "{pay:?}");
+    }
+
+    #[test]
+    fn who_does_harm_without_doubt_is_not_paid_for_pages() {
+        let gains = [0.1, -0.1, 0.1, -0.1, 0.1, -0.05];
+        let unclear = Miner(&gains, KNOWN, 10);
+        let pay = paid(&[unclear.clone(), unclear.clone(), unclear, Miner(&[-0.1; 6], KNOWN, 10)]);
+        assert!(near(&pay, &[1.0, 1.0, 1.0, 0.0]), "{pay:?}");
+    }
+
+    #[test]
+    fn a_long_statement_that_is_believed_by_luck_counts_as_the_fastest_machine() {
+        let pay = paid(&[honest(), honest(), honest(), Miner(&CLEAR, KNOWN, 200)]);
+        assert!(pay[3] > 1.0 && pay[3] < 4.0, "{pay:?}");
+    }
+
+    #[test]
+    fn whoever_learns_its_pages_by_heart_makes_others_no_less_believed() {
+        assert!(near(&paid(&[honest(), honest(), honest(), Miner(&CLEAR, &[50.0], 10)]), &[1.0; 4]));
+    }
+
+    /// Premiums scatter, so that an honest miner is believed by half: that is what the others are measured by.
+    #[test]
+    fn who_is_believed_as_the_median_is_paid_for_all_its_pages() {
+        let scattered = Miner(&CLEAR, &[0.3, 0.1, 0.25, 0.15, 0.35, 0.05], 10);
+        let sure = Miner(&CLEAR, &[0.4], 10);
+        let pay = paid(&[scattered.clone(), scattered.clone(), scattered, sure]);
+        assert!(pay.iter().all(|pay| (pay - 1.0).abs() < 0.1), "{pay:?}");
+    }
+
+    /// Text so easy that no page is learned by more than others: what premiums there are is chance.
+    #[test]
+    fn where_premiums_are_noise_gains_are_paid() {
+        let noise: [&[f64]; 3] = [&[0.2, -0.3, 0.1], &[-0.1, 0.2, -0.2], &[-0.2, -0.1, 0.3]];
+        let pay = paid(&noise.map(|premiums| Miner(&CLEAR, premiums, 10)));
+        assert!(near(&pay, &[1.0; 3]), "{pay:?}");
+    }
+
+    #[test]
+    fn where_nobody_states_pages_gains_are_paid() {
+        let pay = paid(&[Miner(&CLEAR, KNOWN, 0), Miner(&[0.05; 6], KNOWN, 0)]);
+        assert!((0.45..0.6).contains(&pay[1]), "{pay:?}");
+    }
+
+    /// Two of three who work had bad luck and have no credit: that does not make those paid who do not work.
+    #[test]
+    fn who_has_no_credit_still_tells_whether_premiums_are_clear() {
+        let unlucky = Miner(&[-0.1, 0.05, -0.1, 0.05, -0.1, 0.0], KNOWN, 10);
+        let copier = Miner(&CLEAR, &[0.1, -0.1, 0.05, -0.1], 10);
+        let pay = paid(&[honest(), unlucky.clone(), unlucky, copier]);
+        assert!(pay[1] > 0.3 && pay[2] > 0.3 && pay[3] <= 0.0, "{pay:?}");
+    }
+
+    #[test]
+    fn a_fault_does_not_wipe_out_that_one_is_not_believed() {
+        let lies = Miner(&CLEAR, &[0.0], 200);
+        let mut scores = scores(&[honest(), honest(), honest(), lies]);
+        let hotkey = Hotkey([4; 32]);
+        scores.fault(&rules(), &hotkey);
+        // And now it is lucky, once.
+        let shown = Some(Shown { premium: 0.5, pages: (1000..1200).collect() });
+        let (block, gain) = (Block(12), 0.1);
+        let seen = Observation { hotkey, block, local: 6.0, global: 6.0, gain, master_seq: 8, merged_by: 8, shown };
+        scores.observe(&rules(), &seen);
+        assert!(near(&in_the_firsts(&scores, 4), &[1.0, 1.0, 1.0, 0.0]));
+    }
+}
