@@ -30,8 +30,8 @@ const HARM: f64 = -2.0;
 /// and is believed once, by luck, has not gained much.
 const FASTEST: f64 = 4.0;
 
-/// Belief that is taken for the median's at least. Honest miners have 0.4 to 0.7, as premiums scatter; what is lower is no
-/// measure.
+/// Belief that is taken for the median's at least. As premiums scatter, the simulator's honest miners have 0.2 to 0.5; much lower
+/// is no measure.
 const LEAST_BELIEF: f64 = 0.25;
 
 /// Pay of all hotkeys that get any, in no particular unit; `page_cap` is the most that the quality may be. Without it, it is
