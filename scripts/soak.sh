@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the real network for half an hour and watches every program: memory, file handles and disk must not grow once it is
-# warm. scripts/soak.sh [SECONDS] [flags of the demo, as --kills 3]. Samples go to soak.csv; fails when something grows.
+# warm. scripts/soak.sh [SECONDS] [flags of the demo, as --kills 3]. Samples go to .bench/soak.csv; fails when something grows.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -57,25 +57,26 @@ judge() {
 }
 
 main() {
-    local seconds=1800 folder demo status=0
+    local seconds=1800 folder demo status=0 samples=$ROOT/.bench/soak.csv
     if [[ ${1:-} =~ ^[0-9]+$ ]]; then
         seconds=$1
         shift
     fi
     folder=$(mktemp -d)
-    echo 'seconds,program,process,memory_kib,handles,state_kib' >soak.csv
+    mkdir -p "$ROOT/.bench"
+    echo 'seconds,program,process,memory_kib,handles,state_kib' >"$samples"
     "$ROOT/scripts/demo.sh" --duration "$seconds" --keep "$folder/demo" "$@" >"$folder/demo.txt" 2>&1 &
     demo=$!
     trap 'kill -INT "$demo" 2>/dev/null || true' EXIT
     while kill -0 "$demo" 2>/dev/null; do
         sleep "$EVERY"
-        sample "$demo" "$folder/demo" >>soak.csv
+        sample "$demo" "$folder/demo" >>"$samples"
     done
     trap - EXIT
     wait "$demo" || status=$?
     tail -n 12 "$folder/demo.txt" >&2
     ((!status)) || die "the demo ended with status $status: $folder"
-    judge soak.csv || die 'something grew: see above, and soak.csv'
+    judge "$samples" || die "something grew: see above, and $samples"
     rm -rf "$folder"
     say 'memory and handles stayed flat'
 }
