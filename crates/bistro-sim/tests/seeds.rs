@@ -76,15 +76,16 @@ fn rows(kinds: &[Kind], blocks: u64, seeds: impl Fn(Kind) -> Range<u64>) -> Vec<
 /// A short form of `simulate --attackers`: long enough for everybody to be judged some dozen times. For near copies that is too
 /// short, as it takes some verdicts until premiums tell: see below.
 #[test]
-fn by_the_recommended_rules_attackers_earn_less_than_half_of_an_honest_miner() {
+fn by_the_recommended_rules_attackers_earn_little_more_than_their_work() {
     let near = [Kind::RescaledCopy, Kind::NoisyCopy, Kind::DisguisedCopy];
     let kinds: Vec<Kind> = ALL.into_iter().filter(|kind| *kind != Kind::Honest && !near.contains(kind)).collect();
-    // Who works is measured by its work, over several seeds: a run as short as this one tells no more than a factor of two.
+    // Who works is measured by its work, over several seeds: in a run as short as this one, half of it by gains alone, chance is
+    // most of a factor of one and a half.
     let works =
         |kind: Kind| matches!(kind, Kind::OnOff | Kind::TrainedCopy | Kind::Exaggerate | Kind::Overfit | Kind::Sybil);
-    let seeds = |kind: Kind| if works(kind) { 0..6 } else { 1..2 };
+    let seeds = |kind: Kind| if works(kind) { 0..4 } else { 1..2 };
     for (kind, row) in kinds.iter().zip(rows(&kinds, 240, seeds)) {
-        let limit = if works(*kind) { 2.0 * row.work } else { 0.5 };
+        let limit = if works(*kind) { 1.5 * row.work } else { 0.25 };
         assert!(row.earned < limit, "{row:#?}");
         assert!(row.honest_accepted > 5.0, "{row:#?}");
     }

@@ -219,7 +219,11 @@ mod tests {
         assert!(near(clearness(&[1.0, -1.0, 2.0, -2.0]), 0.0) && near(clearness(&[]), 0.0));
         // What was shown again without a merge counts once here as well, and time changes nothing.
         let again = credit(&[verdict(10, 1.0, 4, 3), verdict(10, 1.0, 5, 3)]);
-        assert!(near(again.clearness(), 1.0) && near(again.at(Block(310), HALF_LIFE).clearness(), 1.0), "{again:?}");
+        let two = credit(&[verdict(10, 0.7, 1, 0), verdict(10, 0.7, 2, 2)]);
+        for (credit, expected) in [(again, 1.0), (two, 2.0_f64.sqrt())] {
+            assert!(near(credit.clearness(), expected), "{credit:?}");
+            assert!(near(credit.at(Block(310), HALF_LIFE).clearness(), expected), "{credit:?}");
+        }
     }
 
     #[test]
