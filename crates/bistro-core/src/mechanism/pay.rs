@@ -222,6 +222,17 @@ mod tests {
         assert!(pay.iter().all(|pay| (pay - 1.0).abs() < 0.1), "{pay:?}");
     }
 
+    /// Neither for whether premiums are clear, nor for what is usually believed.
+    #[test]
+    fn hotkeys_that_state_nothing_are_no_measure() {
+        let idle = || Miner(&[0.0; 6], KNOWN, 0);
+        let half_believed = Miner(&CLEAR, &[0.2, 0.1], 10);
+        let pay = paid(&[honest(), honest(), honest(), half_believed, idle(), idle(), idle(), idle(), idle()]);
+        // Half of the pages, at the most that gains make of one.
+        let half = 0.5 * (0.4 + 0.6 * 1.5);
+        assert!(near(&pay, &[1.0, 1.0, 1.0, half, 0.0, 0.0, 0.0, 0.0, 0.0]), "{pay:?}");
+    }
+
     /// Text so easy that no page is learned by more than others: what premiums there are is chance.
     #[test]
     fn where_premiums_are_noise_gains_are_paid() {
