@@ -3,7 +3,7 @@
 //! - [`moving_average`]: the average that forgets by blocks, not by samples.
 //! - [`credit`]: pay by improvement: what accepted deltas gained, paid once, decaying.
 //! - [`work`]: pages that a miner was shown to have trained on.
-//! - `pay`: from both, what each hotkey is paid.
+//! - [`pay`]: from both, what each hotkey is paid.
 //! - [`scores`]: averages and credit of each hotkey.
 //! - [`weights`]: softmax of losses or shares of credit, and the chain's 16-bit scale.
 //! - [`acceptance`]: whether a delta stays in the master: the README's rule, or the paired one.
@@ -13,7 +13,7 @@
 pub mod acceptance;
 pub mod credit;
 pub mod moving_average;
-mod pay;
+pub mod pay;
 pub mod scores;
 pub mod selection;
 pub mod sketch;

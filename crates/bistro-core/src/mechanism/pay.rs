@@ -3,10 +3,10 @@
 //!
 //! Gains alone would be fairest if they could be measured. But a delta of a few pages gains little against what two pages
 //! differ by, and the further a run is, the less: two miners who do the same would be paid by chance (docs/mechanism.md has
-//! by how much). So gains count as far as they are [`clear`](Credit::clearness), and premiums, which are, tell the work.
+//! by how much). So gains count as far as they are [clear](super::credit::Credit::clearness), and premiums, which are, tell the work.
 //!
 //! The quality `q` of a hotkey's work is its credit for a shown page over the median's. Of it, `1` is known beforehand, give or
-//! take [`DIFFERENCES`] `d`; and by its credit, give or take `1 / t`, where `t` is how clear the median hotkey's gains are. The
+//! take `DIFFERENCES` `d`; and by its credit, give or take `1 / t`, where `t` is how clear the median hotkey's gains are. The
 //! mean of the two, weighted by the inverse squares of what they are uncertain by, is `1 - k + k · q` with
 //! `k = d² · t² / (1 + d² · t²)`: what a normal prior and a normal error make of one measurement (Gelman et al., *Bayesian Data
 //! Analysis*, 2.5).
