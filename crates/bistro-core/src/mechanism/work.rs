@@ -1,7 +1,7 @@
 //! Work that was shown: how many pages a miner has trained on, as far as its deltas know them.
 //!
 //! A delta lowers the loss on the very pages that it was trained on by more than on others: a *premium*. With `nano` it is
-//! one to three and a half standard deviations of a page's gain already on a single page (docs/mechanism.md), and nobody
+//! one to four standard deviations of a page's gain already on a single page (docs/mechanism.md), and nobody
 //! who only copies, with whatever noise, has it on pages of its own. So a miner states the pages, one of them is drawn, and
 //! the premium on it, against what is usual at the time, says what of the statement to believe.
 //!
