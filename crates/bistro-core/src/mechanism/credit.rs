@@ -83,9 +83,6 @@ pub struct Credit {
     /// Sum of the squares of what `settled` is made of.
     #[serde(default)]
     pub settled_squares: f64,
-    /// `pending`, squared.
-    #[serde(default)]
-    pub pending_square: f64,
     /// Block of the newest verdict.
     pub block: Block,
     /// The master on which it was made.
@@ -113,10 +110,9 @@ impl Credit {
         let (mut settled, mut settled_squares) = (old.settled, old.settled_squares);
         if self.is_settled_by(&earned) {
             settled += old.pending;
-            settled_squares += old.pending_square;
+            settled_squares += old.pending.powi(2);
         }
-        let (pending, pending_square) = (earned.units, earned.units.powi(2));
-        Self { settled, pending, settled_squares, pending_square, master_seq: earned.master_seq, block: old.block }
+        Self { settled, pending: earned.units, settled_squares, master_seq: earned.master_seq, block: old.block }
     }
 
     /// Whether the newest verdict's delta was merged since, as far as the next one knows.
@@ -132,7 +128,6 @@ impl Credit {
             settled: self.settled * left,
             pending: self.pending * left,
             settled_squares: self.settled_squares * left * left,
-            pending_square: self.pending_square * left * left,
             block: block.max(self.block),
             ..self
         }
@@ -146,7 +141,7 @@ impl Credit {
     /// How far the units are from chance: in root sums of their squares. About 0, with a standard deviation of 1, for gains
     /// that are noise; the square root of their number for gains that are all the same.
     pub fn clearness(&self) -> f64 {
-        self.units() / (self.settled_squares + self.pending_square).sqrt().max(f64::MIN_POSITIVE)
+        self.units() / (self.settled_squares + self.pending.powi(2)).sqrt().max(f64::MIN_POSITIVE)
     }
 }
 

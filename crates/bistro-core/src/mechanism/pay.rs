@@ -37,18 +37,23 @@ const LEAST_BELIEF: f64 = 0.25;
 /// Pay of all hotkeys that get any, in no particular unit; `page_cap` is the most that the quality may be. Without it, it is
 /// their credit.
 pub(super) fn pay(scores: &BTreeMap<Hotkey, Score>, half_life: f64, page_cap: Option<f64>) -> Vec<(Hotkey, f64)> {
+    let all = standings(scores, half_life);
     let paid = match page_cap.filter(|_| premiums_are_clear(scores)) {
-        Some(cap) => by_page(&standings(scores, half_life), cap),
-        None => standings(scores, half_life).iter().map(|hotkey| (hotkey.hotkey, hotkey.credit)).collect(),
+        Some(cap) => by_page(&all, cap),
+        None => all.iter().map(|hotkey| (hotkey.hotkey, hotkey.credit)).collect(),
     };
     paid.into_iter().filter(|(_, pay)| *pay > 0.0).collect()
 }
 
-/// Whether premiums tell who trained: the median hotkey's do. All of them count that state pages, not only those with credit:
-/// chance may leave a copier and few others with any.
+/// Of a number for each, the median of those that state pages. Not only of those with credit: chance may leave a copier and few
+/// others with any.
+fn of_stating(scores: &BTreeMap<Hotkey, Score>, number: impl Fn(&work::Work) -> f64) -> Option<f64> {
+    median(scores.values().map(|score| &score.work).filter(|work| work.weight > 0.0).map(number))
+}
+
+/// Whether premiums tell who trained: the median hotkey's do.
 fn premiums_are_clear(scores: &BTreeMap<Hotkey, Score>) -> bool {
-    let stating = scores.values().filter(|score| score.work.weight > 0.0);
-    median(stating.map(|score| score.work.clearness())).is_some_and(|clearness| clearness >= work::CLEAR)
+    of_stating(scores, work::Work::clearness).is_some_and(|clearness| clearness >= work::CLEAR)
 }
 
 /// One hotkey as of now.
@@ -66,8 +71,7 @@ struct Standing {
 fn standings(scores: &BTreeMap<Hotkey, Score>, half_life: f64) -> Vec<Standing> {
     let now = scores.values().map(|score| score.credit.block).max().unwrap_or_default();
     let left = |score: &Score| credit::decay(now.since(score.credit.block), half_life);
-    let beliefs = scores.values().filter(|score| score.work.weight > 0.0).map(|score| score.work.belief());
-    let usual = median(beliefs).unwrap_or_default().max(LEAST_BELIEF);
+    let usual = of_stating(scores, work::Work::belief).unwrap_or_default().max(LEAST_BELIEF);
     let believed = |score: &Score| (score.work.belief() / usual).min(1.0) * score.work.stated();
     let a_verdict = scores.values().map(|score| believed(score) / score.work.weight);
     let most = median(a_verdict.filter(|pages| *pages > 0.0)).unwrap_or_default() * FASTEST;

@@ -272,16 +272,16 @@ impl Miner {
     /// a new master, it asks for news once more before the last step: they are then here when the work is to be uploaded.
     async fn train(&mut self, batch: &TokenBatch) -> Result<bool, NodeError> {
         let (mut sum, mut steps, mut tokens, begun) = (0.0, 0_u64, 0_u64, self.parts.clock.elapsed());
-        let pieces: Vec<TokenBatch> = batch.chunks(self.batch_rows).collect();
-        for (i, piece) in pieces.iter().enumerate() {
+        let mut pieces = batch.chunks(self.batch_rows).peekable();
+        while let Some(piece) = pieces.next() {
             if self.parts.stop.is_cancelled() {
                 return Ok(false);
             }
-            if self.rebases() && i > 0 && i + 1 == pieces.len() {
+            if self.rebases() && steps > 0 && pieces.peek().is_none() {
                 self.catch_up(Some(Duration::ZERO)).await?;
                 self.look(self.leader.clone());
             }
-            let report = self.meter.model(|| self.learner.train_step(piece))?;
+            let report = self.meter.model(|| self.learner.train_step(&piece))?;
             sum += report.loss;
             steps += 1;
             tokens += report.tokens as u64;
