@@ -79,6 +79,11 @@ pub(crate) fn leads(metagraph: &Metagraph, me: &Hotkey, found: Option<&Leader>) 
 /// What `neuron` has published; `None` if nothing.
 async fn read(parts: &Parts, neuron: &Neuron) -> Result<Option<Leader>, PortError> {
     parts.pulse.beat("looking for the leader");
+    // The own server answers with what was put. The public's answer may be an older one, from a cache before it, and a validator
+    // that began from that would publish another master in place of one that others have built on (P3).
+    if neuron.hotkey == parts.identity.hotkey() {
+        return read_own(parts).await;
+    }
     let Some(text) = parts.chain.commitment(&neuron.hotkey).await? else { return Ok(None) };
     let bucket = BucketAddress::parse(&text).map_err(|why| bad("BadBucket", why))?;
     read_from(parts, bucket, neuron.hotkey).await

@@ -4,17 +4,20 @@
 mod world;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bistro_core::events::Event;
 use bistro_core::ids::{Hash, Hotkey};
 use bistro_core::params::ModelSpec;
-use bistro_core::ports::Put;
+use bistro_core::ports::{BucketAddress, PortError, PublicBuckets, Put, ReadLimits};
 use bistro_core::protocol::{Encoding, Folder, Signed};
 use bistro_node::leader::{self, Leader, SILENT_BLOCKS};
 use bistro_node::replay::source;
 use bistro_node::{NodeError, Parts, audit, log, miner, validator};
 use bistro_sim::chain::FakeIdentity;
+use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -39,8 +42,12 @@ fn validate(
     seed: u8,
     stop: &CancellationToken,
 ) -> Program<validator::Summary> {
+    validate_with(world.parts(hotkey, dir), seed, stop)
+}
+
+fn validate_with(parts: Parts, seed: u8, stop: &CancellationToken) -> Program<validator::Summary> {
     let options = validator::Options { rules: rules("recommended"), seed: [seed; 32], version: "test".into() };
-    let (parts, stop) = (world.parts(hotkey, dir), stop.clone());
+    let stop = stop.clone();
     tokio::task::spawn_local(async move { validator::run(parts, &ToyBuild, options, stop).await })
 }
 
@@ -115,6 +122,46 @@ async fn a_lost_leader_is_replaced_and_takes_over_again_when_it_is_back() {
     let (first, second) = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
     assert!(first.seq.abs_diff(second.seq) <= 3, "{} {}", first.seq, second.seq);
     all_holds(&world, dir).await;
+}
+
+/// Buckets behind a cache that goes on answering with one old pointer.
+struct FakeCache {
+    behind: Arc<dyn PublicBuckets>,
+    key: String,
+    old: Bytes,
+}
+
+#[async_trait]
+impl PublicBuckets for FakeCache {
+    async fn get(&self, bucket: &BucketAddress, key: &str, limits: ReadLimits) -> Result<Option<Bytes>, PortError> {
+        if key == self.key { Ok(Some(self.old.clone())) } else { self.behind.get(bucket, key, limits).await }
+    }
+}
+
+/// Seed 175 of the simulator: master 17 was lost, as the validator began again from what the public saw of its own pointer.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_validator_that_is_back_begins_from_what_it_published_not_from_what_a_cache_says() {
+    let (dir, world, stop) = stage(0);
+    let dir = dir.path();
+    let first = validate(&world, FIRST, dir, 1, &stop);
+    let m = mine(&world, dir, &stop);
+    blocks(20).await;
+    let key = Folder::new(NETUID, &FIRST).master();
+    let (before, old) = (leader(&world, dir).await.manifest, world.buckets.peek("bucket-1", &key).unwrap());
+    blocks(20).await;
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    let lost = leader(&world, dir).await.manifest;
+    assert!(lost.seq > before.seq);
+    let behind = world.parts(FIRST, dir);
+    let parts = Parts { public: Arc::new(FakeCache { behind: behind.public.clone(), key, old }), ..behind };
+    let again = validate_with(parts, 7, &stop);
+    blocks(20).await;
+    let back = leader(&world, dir).await.manifest;
+    assert!(back.seq > lost.seq && back.hash_of(lost.seq) == Some(lost.hash), "{} after {}", back.seq, lost.seq);
+    stop.cancel();
+    again.await.unwrap().unwrap();
+    m.await.unwrap().unwrap();
 }
 
 /// A leader whose master does not get better is not silent: it renews its pointer.
