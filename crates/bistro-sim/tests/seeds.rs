@@ -73,35 +73,44 @@ fn rows(kinds: &[Kind], blocks: u64, seeds: impl Fn(Kind) -> Range<u64>) -> Vec<
     kinds.iter().map(row).collect()
 }
 
-/// A short form of `simulate --attackers`: long enough for everybody to be judged some dozen times. For near copies that is too
-/// short, as it takes some verdicts until premiums tell: see below.
+/// A short form of `simulate --attackers`: long enough for everybody to be judged some dozen times. For copies that is too short,
+/// as it takes some verdicts until premiums tell: see below.
 #[test]
 fn by_the_recommended_rules_attackers_earn_little_more_than_their_work() {
-    let near = [Kind::RescaledCopy, Kind::NoisyCopy, Kind::DisguisedCopy];
-    let kinds: Vec<Kind> = ALL.into_iter().filter(|kind| *kind != Kind::Honest && !near.contains(kind)).collect();
+    let copies = [Kind::Copy, Kind::BackdatedCopy, Kind::RescaledCopy, Kind::NoisyCopy, Kind::DisguisedCopy];
+    let kinds: Vec<Kind> = ALL.into_iter().filter(|kind| *kind != Kind::Honest && !copies.contains(kind)).collect();
     // Who works is measured by its work, over several seeds: in a run as short as this one, half of it by gains alone, chance is
     // most of a factor of one and a half.
     let works =
         |kind: Kind| matches!(kind, Kind::OnOff | Kind::TrainedCopy | Kind::Exaggerate | Kind::Overfit | Kind::Sybil);
     let seeds = |kind: Kind| if works(kind) { 0..4 } else { 1..2 };
     for (kind, row) in kinds.iter().zip(rows(&kinds, 240, seeds)) {
-        let limit = if works(*kind) { 1.5 * row.work } else { 0.25 };
+        let limit = if works(*kind) { 1.5 * row.work } else { 0.15 };
         assert!(row.earned < limit, "{row:#?}");
         assert!(row.honest_accepted > 5.0, "{row:#?}");
     }
 }
 
-/// Nothing tells them from originals but that they show no work: what they have is from the first hundred blocks, in which premiums
-/// are not clear yet. Paid by gains, they earn 0.75 and 0.55 here, and the honest miners beside them, who all do the same,
-/// differ by twice as much.
+/// Nothing tells copies with noise from originals but that they show no work, nor an exact copy of what was never judged: what
+/// they have is from the first hundred blocks, in which premiums are not clear yet. In 240 blocks that is 0.2 of an honest
+/// miner's pay (sixty seeds; 1.2 in the luckiest). Paid by gains, the noisy ones earn 0.75 and 0.55 here, and the honest
+/// miners beside them, who all do the same, differ by twice as much.
 #[test]
-fn copies_with_noise_are_soon_not_paid_and_equal_work_is_paid_alike() {
-    let rows = rows(&[Kind::NoisyCopy, Kind::DisguisedCopy], 480, |_| 0..6);
+fn copies_are_soon_not_paid_and_equal_work_is_paid_alike() {
+    let rows = rows(&[Kind::Copy, Kind::NoisyCopy, Kind::DisguisedCopy], 480, |_| 0..6);
     for row in &rows {
-        assert!(row.earned < 0.3 && row.accepted > 10.0, "{row:#?}");
+        assert!(row.earned < 0.3, "{row:#?}");
     }
+    assert!(rows[1..].iter().all(|row| row.accepted > 10.0), "{rows:#?}");
     let spread = rows.iter().map(|row| row.spread).sum::<f64>() / rows.len() as f64;
     assert!(spread < 0.22, "{rows:#?}");
+}
+
+/// A block that a copy states is no proof of anything.
+#[test]
+fn a_backdated_copy_earns_what_an_exact_one_does() {
+    let [copy, backdated] = [Kind::Copy, Kind::BackdatedCopy].map(|kind| rows(&[kind], 240, |_| 1..3).remove(0));
+    assert_eq!((copy.earned, copy.accepted), (backdated.earned, backdated.accepted), "{copy:#?} {backdated:#?}");
 }
 
 /// The one who leads merges what it accepts, the other only measures: their weights overlap by more than half, as far as the
