@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -85,9 +87,13 @@ fn a_healthy_miner_passes_and_each_broken_thing_is_told_by_its_number() {
     let stage = Stage::set();
     let (status, checks) = stage.doctor(&[], &[], &[]);
     assert_eq!((status, failed(&checks)), (0, vec![]), "{checks:#?}");
-    assert_eq!(checks.len(), 20, "no check is forgotten");
+    assert_eq!(checks.len(), 21, "no check is forgotten");
     let skipped: Vec<_> = checks.iter().filter(|(_, c)| c["verdict"] == "SKIP").map(|(id, _)| id.as_str()).collect();
-    assert_eq!(skipped, ["D09", "D18"], "a miner sets no weights, and nobody has published a model: {checks:#?}");
+    assert_eq!(
+        skipped,
+        ["D09", "D18", "D21"],
+        "a miner sets no weights, nobody has published a model, nor was asked: {checks:#?}"
+    );
     assert_eq!(checks["D03"]["verdict"], "WARN", "the local network's coldkeys lie beside the hotkeys");
     assert!(checks["D07"]["says"].as_str().unwrap().contains("uid 1"), "{}", checks["D07"]);
 
@@ -139,6 +145,49 @@ fn a_healthy_miner_passes_and_each_broken_thing_is_told_by_its_number() {
     let (status, checks) = stage.doctor(&[], &[], &["--quick"]);
     assert_eq!((status, &checks["D10"]["verdict"]), (0, &"WARN".into()), "{}", checks["D10"]);
     assert!(checks["D10"]["says"].as_str().unwrap().contains("another-bucket"), "{}", checks["D10"]);
+}
+
+/// What GitHub's interface answers to the question for the newest release. The real one is on another network.
+struct FakeReleases {
+    address: String,
+}
+
+impl FakeReleases {
+    /// Answers every question so, as long as the test runs.
+    fn answering(status: &'static str, body: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/repos/o/r/releases/latest", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _asked = stream.read(&mut [0; 4096]).unwrap();
+                let length = body.len();
+                let answer =
+                    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        Self { address }
+    }
+}
+
+#[test]
+fn a_newer_release_is_told_when_it_is_asked_for() {
+    let stage = Stage::set();
+    let told = |status, body| {
+        let flag = format!("--check-updates={}", FakeReleases::answering(status, body).address);
+        let (status, checks) = stage.doctor(&[], &[], &[&flag]);
+        assert_eq!(status, 0, "no release is a reason to fail");
+        let text = |key: &str| checks["D21"][key].as_str().unwrap_or_default().to_owned();
+        (text("verdict"), text("says"), text("mend"))
+    };
+    let (verdict, says, mend) = told("200 OK", r#"{"tag_name": "v99.1.0", "html_url": "https://evil.example/"}"#);
+    assert!(verdict == "WARN" && says.starts_with("99.1.0 is released"), "{verdict}: {says}");
+    assert!(mend.contains("upgrading.md") && !mend.contains("evil"), "{mend}");
+    let (verdict, says, _) = told("404 Not Found", "{}");
+    assert!(verdict == "PASS" && says.contains("no release is published"), "{verdict}: {says}");
+    let (verdict, says, _) = told("403 Forbidden", "{}");
+    assert!(verdict == "WARN" && says.contains("not known") && says.contains("403"), "{verdict}: {says}");
 }
 
 /// The start makes the quick checks with the same words, and ends with the status of what it found.

@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+pub use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, HeaderMap, RANGE, RETRY_AFTER};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, StatusCode};
 use tokio::time::Instant;
 
 use crate::error::PagesError;

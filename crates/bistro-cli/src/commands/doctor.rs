@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::doctor::subject::{Subject, World};
-use crate::doctor::{Verdict, run};
+use crate::doctor::{Verdict, release, run};
 use crate::exit::{self, Ended};
 
 /// How long a quick look waits for a connection.
@@ -22,6 +22,9 @@ pub struct DoctorArgs<F: Args> {
     /// Make only the checks that a start makes too: nothing is written into the bucket, no dataset is read.
     #[arg(long)]
     quick: bool,
+    /// Ask whether there is a newer release, at GitHub's address for this project's or at another that answers as it does.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = release::LATEST, conflicts_with = "quick")]
+    check_updates: Option<String>,
     /// The program's flags, as it would run.
     #[command(flatten)]
     pub flags: F,
@@ -37,7 +40,7 @@ pub async fn run<F: Args>(args: &DoctorArgs<F>, subject: Subject) -> Result<()> 
         let world = Box::pin(World::open(&subject, PATIENCE)).await;
         Box::pin(run::quickly(subject, &world)).await
     } else {
-        Box::pin(run::every(subject)).await
+        Box::pin(run::every(subject, args.check_updates.as_deref())).await
     };
     let text = if args.json { format!("{:#}\n", report.json(&program)) } else { report.text() };
     std::io::stdout().write_all(text.as_bytes())?;

@@ -7,12 +7,13 @@
 //! - this file: checks and their report.
 //! - [`subject`]: who is examined: flags, wallet, connections.
 //! - [`run`]: all checks at the same time, each within its deadline.
-//! - `chain`, `bucket`, `data`, `machine`, `wallet`: the checks.
+//! - `chain`, `bucket`, `data`, `machine`, `wallet`, `release`: the checks.
 
 mod bucket;
 mod chain;
 mod data;
 mod machine;
+pub mod release;
 pub mod run;
 pub mod subject;
 mod wallet;
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 use crate::exit;
 
 /// Every check: its number, its name, and what it is about.
-pub const CHECKS: [(&str, &str, &str); 20] = [
+pub const CHECKS: [(&str, &str, &str); 21] = [
     ("D01", "settings", "files, variables and flags are understood"),
     ("D02", "hotkey", "the hotkey's file is there, is whole, and is nobody else's to read"),
     ("D03", "coldkey", "the coldkey is not on this machine"),
@@ -45,6 +46,7 @@ pub const CHECKS: [(&str, &str, &str); 20] = [
     ("D18", "memory", "the model fits"),
     ("D19", "disk", "state and cache fit"),
     ("D20", "limits", "the program may open enough files, and its web page's port is free"),
+    ("D21", "release", "whether a newer release is there, if it is asked for"),
 ];
 
 /// How a check ended.

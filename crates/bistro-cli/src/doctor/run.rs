@@ -9,7 +9,7 @@ use bistro_node::leader;
 use tokio::time::timeout;
 
 use super::subject::{Subject, World};
-use super::{Outcome, Report, Verdict, bucket, chain, data, machine, wallet};
+use super::{Outcome, Report, Verdict, bucket, chain, data, machine, release, wallet};
 use crate::connect::SystemClock;
 use crate::exit;
 use crate::watch::HttpAddress;
@@ -23,21 +23,22 @@ const TRYING: Duration = Duration::from_mins(2);
 
 type Found = Vec<(&'static str, Outcome)>;
 
-/// Every check.
-pub async fn every(mut subject: Subject) -> Report {
+/// Every check; `releases` is where a newer release is asked for, if at all.
+pub async fn every(mut subject: Subject, releases: Option<&str>) -> Report {
     let world = Box::pin(World::open(&subject, PATIENCE)).await;
     let rules = timeout(PATIENCE, run_rules(&subject, &world)).await.ok().flatten();
     if subject.model.is_none() {
         subject.model = rules.as_ref().and_then(model);
     }
     let depth = Depth { patience: PATIENCE, quick: false };
-    let (found, tried, dataset) = tokio::join!(
+    let (found, tried, dataset, release) = tokio::join!(
         common(&subject, &world, rules.as_ref(), depth),
         thoroughly(&subject, &world),
         depth.within("D15", data::dataset(&subject, rules.as_ref())),
+        depth.within("D21", release::newer(releases)),
     );
     let memory = ("D18", blocking(&subject, |subject| machine::memory(&subject)).await);
-    Report::of([found, tried, vec![dataset, memory]].concat())
+    Report::of([found, tried, vec![dataset, memory, release]].concat())
 }
 
 /// The quick ones, over connections that exist. None is made twice, and nothing is written anywhere.
