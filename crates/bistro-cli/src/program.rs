@@ -16,6 +16,7 @@ use crate::{service, watch};
 /// Runs `work` to its end, with logs on standard error. The token is cancelled by Ctrl-C or SIGTERM; a second one ends the
 /// process at once.
 pub fn run(logging: &LoggingArgs, work: impl AsyncFnOnce(CancellationToken) -> Result<()>) -> ExitCode {
+    bistro_model::heap::share();
     start_logs(logging);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

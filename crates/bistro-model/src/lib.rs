@@ -15,7 +15,7 @@
 //! - [`hf`]: model folders that `transformers` loads
 //! - [`sample`]: tokens that follow a prompt
 //! - [`kernels`]: the C++ beside this crate, in `csrc`
-//! - [`mkl`]: makes MKL use the fast path on AMD
+//! - [`mkl`]: makes MKL use the fast path on AMD; [`heap`]: keeps freed memory from piling up in threads
 //! - [`error`]: what can go wrong
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -23,6 +23,7 @@ pub mod config;
 pub mod device;
 pub mod error;
 pub mod gradients;
+pub mod heap;
 pub mod hf;
 pub mod init;
 pub mod kernels;
