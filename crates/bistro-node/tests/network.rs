@@ -304,6 +304,31 @@ async fn poison_never_reaches_the_master() {
     assert!(world.weights(&key(1)).is_empty());
 }
 
+/// A delta that was refused for its values costs one download: only a bucket that names another one is read again.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_was_refused_for_its_values_is_not_downloaded_again() {
+    for (reason, value) in [(Reason::NotFinite, f32::NAN), (Reason::NormTooLarge, 1e6)] {
+        let (dir, world, rules, stop) = stage(2, "recommended");
+        let v = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
+        let parts = world.parts(key(2), dir.path());
+        commit_bucket(&parts).await;
+        blocks(3).await;
+        let object = upload(&parts, 1, &constant(value), world.block(), |_| {}).await;
+        let key_of = Folder::new(NETUID, &key(2)).delta(world.block(), &object);
+        blocks(6).await;
+        // Whoever downloaded it once more would find that it is gone.
+        parts.own.delete(&key_of).await.unwrap();
+        blocks(6).await;
+        assert_eq!(skips(dir.path(), key(2)).last(), Some(&reason), "{:?}", skips(dir.path(), key(2)));
+        upload(&parts, 1, &constant(0.0), world.block(), |_| {}).await;
+        blocks(6).await;
+        stop.cancel();
+        v.await.unwrap().unwrap();
+        let judged = log::read(&dir.path().join("bucket-1/log")).unwrap().0;
+        assert!(judged.iter().any(|record| matches!(record.event, Event::Judged(_))), "its next delta is looked at");
+    }
+}
+
 /// Good deltas, then poison: with `on_fault = "forget"` the weight is gone.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn poison_after_honest_work_costs_the_score() {

@@ -31,6 +31,24 @@ pub struct Seen {
     pub master_seq: u64,
 }
 
+/// A delta whose values were refused. Neither they nor the answer change: it is not downloaded again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// Hash of the signed manifest, which names the object and says how it is to be read.
+    pub manifest: Hash,
+    /// The values' norm, which was too large for the master of then, or why there are none.
+    pub found: Result<f64, Skip>,
+}
+
+/// What is remembered of a hotkey when its delta is looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// The delta that was judged last.
+    pub seen: Option<Seen>,
+    /// One that was refused for its values.
+    pub refused: Option<Refused>,
+}
+
 /// When an object was first seen in its bucket, as far as this validator knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +113,9 @@ pub struct Memory {
     pub payloads: BTreeMap<Hash, Payload>,
     /// Hotkeys that were caught copying, and the block until which they are not judged.
     pub suspended: BTreeMap<Hotkey, Block>,
+    /// By hotkey. Not kept over a restart, after which each is downloaded once more.
+    #[serde(skip)]
+    pub refused: BTreeMap<Hotkey, Refused>,
 }
 
 /// Somebody who uploaded what another hotkey had before.
@@ -115,6 +136,7 @@ impl Memory {
             looks: BTreeMap::new(),
             payloads: BTreeMap::new(),
             suspended: BTreeMap::new(),
+            refused: BTreeMap::new(),
         }
     }
 
@@ -123,6 +145,12 @@ impl Memory {
         self.seen.retain(|hotkey, _| keep(hotkey));
         self.looks.retain(|hotkey, _| keep(hotkey));
         self.suspended.retain(|hotkey, _| keep(hotkey));
+        self.refused.retain(|hotkey, _| keep(hotkey));
+    }
+
+    /// What is remembered of `hotkey`.
+    pub fn past(&self, hotkey: &Hotkey) -> Past {
+        Past { seen: self.seen.get(hotkey).cloned(), refused: self.refused.get(hotkey).cloned() }
     }
 
     /// Takes note of what `hotkey`'s bucket held (`None`: nothing) in a look that began at block `asked` and ended by block

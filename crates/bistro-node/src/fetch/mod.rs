@@ -22,8 +22,7 @@ use bytes::Bytes;
 
 use crate::Parts;
 use crate::compute::{aside, joined};
-use crate::master::Master;
-pub use memory::{Copier, Likeness, Memory, Seen};
+pub use memory::{Copier, Likeness, Memory, Past, Refused, Seen};
 
 /// Blocks by which a miner's head may be ahead of ours.
 const BLOCK_TOLERANCE: u64 = 3;
@@ -89,18 +88,22 @@ pub struct Fetcher {
     pub secret: Hash,
     /// The newest master and those before it.
     pub lineage: Arc<MasterManifest>,
+    /// The newest master's norm.
+    pub norm: f64,
     /// The chain's head.
     pub head: Block,
 }
 
 impl Fetcher {
-    /// The newest delta of `neuron` up to its values, or why there is none to judge. `seen` is what is remembered of it.
-    pub async fn download(&self, neuron: &Neuron, seen: Option<&Seen>) -> Result<Download, Refusal> {
+    /// The newest delta of `neuron` up to its values, or why there is none to judge. `past` is what is remembered of the neuron.
+    pub async fn download(&self, neuron: &Neuron, past: &Past) -> Result<Download, Refusal> {
         let nameless = |skip| (skip, None);
         let bucket = bucket(&self.parts, neuron).await.map_err(nameless)?;
         let (manifest, manifest_bytes) = manifest(&self.parts, &bucket, neuron).await.map_err(nameless)?;
         let named = |skip| (skip, Some(manifest.object));
-        self.check_statement(&manifest, neuron, seen).map_err(named)?;
+        self.check_statement(&manifest, neuron, past.seen.as_ref()).map_err(named)?;
+        let known = past.refused.as_ref().filter(|refused| refused.manifest == Hash::of(&manifest_bytes));
+        known.map_or(Ok(()), |refused| self.check_values(&refused.found)).map_err(named)?;
         let object = self.object(&bucket, &manifest).await.map_err(named)?;
         let (stated, bytes, spec, secret) = ((&manifest).into(), object.clone(), self.spec.clone(), self.secret);
         let values = joined(aside(move || Values::read(&bytes, &spec, &stated, &secret))).await;
@@ -116,23 +119,35 @@ impl Fetcher {
 
     /// What was downloaded, held against the master of now: the statement once more (the master may have moved on since),
     /// then the values, their norm, and whether they are the miner's own.
-    pub fn open(
-        &self,
-        download: Download,
-        neuron: &Neuron,
-        master: &Master,
-        memory: &mut Memory,
-    ) -> Result<Delta, Refusal> {
+    pub fn open(&self, download: Download, neuron: &Neuron, memory: &mut Memory) -> Result<Delta, Refusal> {
+        let named = |skip| (skip, Some(download.manifest.object));
+        self.check_statement(&download.manifest, neuron, memory.seen.get(&neuron.hotkey)).map_err(named)?;
+        if let Some(refused) = self.refused(&download) {
+            let skip = self.check_values(&refused.found);
+            memory.refused.insert(neuron.hotkey, refused);
+            skip.map_err(named)?;
+        }
         let Download { manifest, manifest_bytes, object, values } = download;
         let named = |skip| (skip, Some(manifest.object));
-        self.check_statement(&manifest, neuron, memory.seen.get(&neuron.hotkey)).map_err(named)?;
-        let Values { params, norm, likeness } = values.map_err(named)?;
-        let limits = &self.rules.mechanism.deltas;
-        bistro_delta::check_norm(norm, master.norm(), limits.max_norm_ratio).map_err(named)?;
-        let copiers = memory.check_original(&manifest, likeness, self.head, limits.max_cosine).map_err(named)?;
+        let Values { params, likeness, .. } = values.map_err(named)?;
+        let max_cosine = self.rules.mechanism.deltas.max_cosine;
+        let copiers = memory.check_original(&manifest, likeness, self.head, max_cosine).map_err(named)?;
         let seen = Seen { block: manifest.block, object: manifest.object, master_seq: self.lineage.seq };
         memory.seen.insert(neuron.hotkey, seen);
         Ok(Delta { manifest, manifest_bytes, object, params, copiers })
+    }
+
+    /// What to remember of a download whose values are of no use on the master of now; `None` if they are.
+    fn refused(&self, download: &Download) -> Option<Refused> {
+        let found = download.values.as_ref().map(|values| values.norm).map_err(Clone::clone);
+        let manifest = Hash::of(&download.manifest_bytes);
+        self.check_values(&found).is_err().then_some(Refused { manifest, found })
+    }
+
+    /// Whether there are values, and their norm is one that is taken.
+    fn check_values(&self, found: &Result<f64, Skip>) -> Result<(), Skip> {
+        let norm = found.as_ref().map_err(Clone::clone)?;
+        bistro_delta::check_norm(*norm, self.norm, self.rules.mechanism.deltas.max_norm_ratio)
     }
 
     /// Owner, rules, block, base, what was merged or judged before, encoding, size: all before the object is asked for.

@@ -105,13 +105,13 @@ impl Validator {
         let proof_pages = self.rules.mechanism.scoring.pay.proof_pages();
         let proof_pages = schedule::global_pages(self.pages.index(), proof_pages, &mut self.rng);
         let fetcher = self.fetcher();
-        let (neuron, seen) = (miner.clone(), self.state.memory.seen.get(&miner.hotkey).cloned());
+        let (neuron, past) = (miner.clone(), self.state.memory.past(&miner.hotkey));
         let (local_pages, trained) = (Vec::new(), Vec::new());
         let mut turn = Turn { block: self.head, miner, local_pages, trained, global_pages, proof_pages };
         let (pages, rules, wanted) = (self.pages.clone(), self.rules.clone(), Wanted::default());
         let (drawn, mut rng) = (wanted.clone(), ChaCha20Rng::seed_from_u64(self.rng.random()));
         let arriving = tokio::spawn(async move {
-            let download = fetcher.download(&neuron, seen.as_ref()).await;
+            let download = fetcher.download(&neuron, &past).await;
             if let Ok(Download { manifest, values: Ok(_), .. }) = &download {
                 turn.draw_local_pages(&rules.mechanism, pages.index(), &manifest.pages, &mut rng);
                 let own = drawn.get_or_init(|| turn.pages());
@@ -131,6 +131,7 @@ impl Validator {
             spec: self.spec.clone(),
             secret: self.state.memory.secret,
             lineage: self.lineage.clone(),
+            norm: self.master.norm(),
             head: self.head,
         }
     }
@@ -153,7 +154,7 @@ impl Validator {
         }
         let downloaded = downloaded?;
         self.pages.want(&turn.pages());
-        self.fetcher().open(downloaded, &turn.miner, &self.master, &mut self.state.memory)
+        self.fetcher().open(downloaded, &turn.miner, &mut self.state.memory)
     }
 
     /// Whether the next block is waited for once `more` turns end in a skip: as many as there are neurons in a row.
