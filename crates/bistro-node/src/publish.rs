@@ -1,12 +1,13 @@
 //! How a master reaches the bucket: objects first, pointer last, so that a reader never meets a manifest without its
 //! object (P5), and a crash at any point leaves the previous master published.
 
-use bistro_core::ids::Block;
+use bistro_core::ids::{Block, Hash};
 use bistro_core::ports::{PortError, Put};
 use bistro_core::protocol::{Accepted, Folder, MAX_CHAIN, MasterManifest, Signed};
 use bistro_core::rules::Rules;
 use bytes::Bytes;
 
+use crate::compute::{aside, joined};
 use crate::leader;
 use crate::master::Master;
 use crate::parts::patiently;
@@ -16,6 +17,17 @@ use crate::{NodeError, Parts};
 /// Accepted deltas between two masters that are stored whole. A newcomer downloads one snapshot and at most this many
 /// deltas; more snapshots would cost the validator an upload of the whole model each.
 pub const SNAPSHOT_EVERY: u64 = 16;
+
+/// A master that is stored whole: a manifest may name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its number.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: Hash,
+    /// Bytes of the object.
+    pub size: u64,
+}
 
 /// An accepted delta as the miner uploaded it.
 #[derive(Clone, Debug)]
@@ -28,8 +40,8 @@ pub struct AcceptedObject {
     pub manifest: Bytes,
 }
 
-/// Publishes `master`: the first of a run if there is no `previous` manifest, otherwise one step after it. Returns the
-/// manifest that is now the newest.
+/// Publishes `master`: the first of a run, stored whole, if there is no `previous` manifest, otherwise one step after it. Returns
+/// the manifest that is now the newest.
 pub async fn master(
     parts: &Parts,
     rules: &Rules,
@@ -64,10 +76,27 @@ pub async fn master(
         put(parts, folder.rules(&manifest.rules), rules.to_json().into(), Put::Immutable).await?;
         put(parts, format!("{}config.json", folder.prefix()), model_json(rules), Put::Replace).await?;
     }
-    if previous.is_none() || master.seq - manifest.snapshot_seq >= SNAPSHOT_EVERY {
-        return snapshot(parts, &folder, master, manifest).await;
+    if previous.is_none() {
+        return snapshot(parts, master, manifest).await;
     }
     point(parts, &folder, manifest).await
+}
+
+/// Stores `master` whole.
+pub async fn store(parts: &Parts, master: &Master) -> Result<Snapshot, NodeError> {
+    parts.pulse.beat("writing a snapshot");
+    let params = master.params.clone();
+    let bytes = joined(aside(move || bistro_delta::write_master(&params))).await;
+    let (seq, hash, size) = (master.seq, master.hash, bytes.len() as u64);
+    put(parts, Folder::new(parts.netuid, &parts.identity.hotkey()).snapshot(seq, &hash), bytes, Put::Immutable).await?;
+    Ok(Snapshot { seq, hash, size })
+}
+
+/// `manifest`, which names `snapshot` from now on.
+#[must_use]
+pub fn naming(manifest: MasterManifest, snapshot: Snapshot) -> MasterManifest {
+    let Snapshot { seq, hash, size } = snapshot;
+    MasterManifest { snapshot_seq: seq, snapshot: hash, snapshot_size: size, ..manifest }
 }
 
 /// Stores the newest master whole if only its deltas are stored, as when the program ends.
@@ -80,8 +109,7 @@ pub async fn snapshot_now(
     if previous.snapshot_seq == previous.seq {
         return Ok(previous.clone());
     }
-    let folder = Folder::new(parts.netuid, &parts.identity.hotkey());
-    snapshot(parts, &folder, master, MasterManifest { block, ..previous.clone() }).await
+    snapshot(parts, master, MasterManifest { block, ..previous.clone() }).await
 }
 
 /// Says again, at `block`, what is the newest master.
@@ -91,22 +119,19 @@ pub async fn renew(parts: &Parts, block: Block, previous: &MasterManifest) -> Re
 }
 
 /// Stores `master` whole, points to it, then removes snapshots that nobody needs any more.
-async fn snapshot(
-    parts: &Parts,
-    folder: &Folder,
-    master: &Master,
-    mut manifest: MasterManifest,
-) -> Result<MasterManifest, NodeError> {
-    parts.pulse.beat("writing a snapshot");
-    let bytes = bistro_delta::write_master(&master.params);
-    let size = bytes.len() as u64;
-    put(parts, folder.snapshot(master.seq, &master.hash), bytes, Put::Immutable).await?;
-    (manifest.snapshot_seq, manifest.snapshot, manifest.snapshot_size) = (master.seq, master.hash, size);
-    let manifest = point(parts, folder, manifest).await?;
-    if let Err(error) = prune(parts, folder, &manifest).await {
+async fn snapshot(parts: &Parts, master: &Master, manifest: MasterManifest) -> Result<MasterManifest, NodeError> {
+    let folder = Folder::new(parts.netuid, &parts.identity.hotkey());
+    let manifest = point(parts, &folder, naming(manifest, store(parts, master).await?)).await?;
+    tidy(parts, &manifest).await;
+    Ok(manifest)
+}
+
+/// Removes snapshots that nobody needs any more once `manifest` is published. What fails is tried again after the next one.
+pub async fn tidy(parts: &Parts, manifest: &MasterManifest) {
+    let folder = Folder::new(parts.netuid, &parts.identity.hotkey());
+    if let Err(error) = prune(parts, &folder, manifest).await {
         tracing::warn!(%error, "old snapshots could not be removed; the bucket grows until that works again");
     }
-    Ok(manifest)
 }
 
 /// Writes the manifest under its number, then moves the pointer.

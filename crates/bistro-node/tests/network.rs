@@ -4,21 +4,25 @@
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bistro_core::events::Event;
 use bistro_core::ids::{Block, Hash, Hotkey, Uid};
 use bistro_core::mechanism::Verdict;
 use bistro_core::pages::{PageId, schedule};
 use bistro_core::params::{Params, Tensor};
-use bistro_core::ports::{PortError, Retry};
+use bistro_core::ports::{BucketAddress, OwnBucket, PortError, Put, Retry};
 use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
 use bistro_core::rules::Rules;
 use bistro_core::skip::Reason;
-use bistro_node::{NodeError, Parts, audit, judgements, leader, log, miner, validator};
+use bistro_node::{Build as _, NodeError, Parts, audit, judgements, leader, log, miner, validator};
+use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use world::{HolesBuild, NETUID, ToyBuild, World, commit_bucket, loss_of, rules};
@@ -349,6 +353,83 @@ async fn poison_after_honest_work_costs_the_score() {
     stop.cancel();
     v.await.unwrap().unwrap();
     honest.await.unwrap().unwrap();
+}
+
+/// A bucket that stores a master whole only when it is let.
+struct FakeSlowBucket {
+    own: Arc<dyn OwnBucket>,
+    open: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl OwnBucket for FakeSlowBucket {
+    fn address(&self) -> BucketAddress {
+        self.own.address()
+    }
+
+    async fn put(&self, key: &str, body: Bytes, mode: Put) -> Result<(), PortError> {
+        if key.ends_with(".safetensors") && key.contains("/master-") {
+            self.open.clone().wait_for(|open| *open).await.unwrap();
+        }
+        self.own.put(key, body, mode).await
+    }
+
+    async fn get(&self, key: &str, max_bytes: u64) -> Result<Option<Bytes>, PortError> {
+        self.own.get(key, max_bytes).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        self.own.list(prefix).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PortError> {
+        self.own.delete(key).await
+    }
+}
+
+/// The upload of a whole master may last for many turns: they go on, for as many steps as a manifest has room for, and what is
+/// published can be rebuilt all the time.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_loop_does_not_wait_for_a_master_that_is_stored_whole() {
+    let (dir, world, rules, stop) = stage(3, "recommended");
+    let (gate, open) = watch::channel(true);
+    let mut parts = world.parts(key(1), dir.path());
+    parts.own = Arc::new(FakeSlowBucket { own: parts.own, open });
+    let v = start_validator(parts, &rules, &stop);
+    let miners = [2, 3].map(|n| start_miner(world.parts(key(n), dir.path()), n, &stop));
+    blocks(3).await;
+    gate.send_replace(false);
+    let anybody = world.parts(key(9), dir.path());
+    let newest = async || {
+        let leader = leader::find(&anybody, &world.metagraph()).await.unwrap().unwrap();
+        let spec = ToyBuild.learner(&rules).unwrap().spec();
+        let master = leader.master(&anybody, &spec, None).await.unwrap();
+        assert_eq!(master.hash, leader.manifest.hash);
+        (leader.manifest.seq, leader.manifest.snapshot_seq)
+    };
+    blocks(120).await;
+    let (seq, snapshot) = newest().await;
+    assert!(snapshot == 0 && seq > 20, "master {seq}, of which {snapshot} is stored whole");
+    blocks(400).await;
+    let (full, snapshot) = newest().await;
+    assert_eq!((full, snapshot), (48, 0), "there must be room left in the manifest");
+    gate.send_replace(true);
+    blocks(60).await;
+    let (seq, snapshot) = newest().await;
+    assert!(seq > full && snapshot >= 16, "master {seq}, of which {snapshot} is stored whole");
+    stop.cancel();
+    v.await.unwrap().unwrap();
+    for miner in miners {
+        miner.await.unwrap().unwrap();
+    }
+    let (seq, snapshot) = newest().await;
+    assert_eq!(seq, snapshot);
+    let stored = world
+        .buckets
+        .keys("bucket-1")
+        .into_iter()
+        .filter(|key| key.contains("/master-") && key.ends_with(".safetensors"));
+    assert!(stored.count() <= 3, "the first, the newest, and the one before");
 }
 
 /// The same values under another hotkey, uploaded later, are refused.

@@ -6,10 +6,12 @@
 //! - [`turn`]: whose turn it is, and its delta on the way.
 //! - [`trial`]: a delta on the model: losses, and the verdict they lead to.
 //! - [`state`]: what survives a restart.
+//! - `snapshots`: masters stored whole, beside the loop.
 //! - `show`: what others see of it.
 
 mod glances;
 mod show;
+mod snapshots;
 pub mod start;
 pub mod state;
 pub mod trial;
@@ -44,6 +46,7 @@ use crate::master::Master;
 use crate::publish::{self, AcceptedObject};
 use crate::weights::{Offer, Offers};
 use crate::{NodeError, Parts};
+use snapshots::Snapshots;
 pub use start::Options;
 use state::State;
 use trial::{Outcome, Trial};
@@ -64,6 +67,7 @@ pub struct Validator {
     data: DataDir,
     log: EventLog,
     publisher: Publisher,
+    snapshots: Snapshots,
     /// Who holds which slot, as the log has it.
     slots: Slots,
     state: State,
@@ -387,14 +391,29 @@ impl Validator {
         self.log.sync()?;
         let (object, global_loss) = (Some(step.object), Some(step.global_loss));
         let accepted = AcceptedObject { step, object: delta.object, manifest: delta.manifest_bytes };
-        let own = (self.lineage.hotkey == self.parts.identity.hotkey()).then_some(&*self.lineage);
-        self.lineage =
-            Arc::new(publish::master(&self.parts, &self.rules, self.head, &next, own, Some(accepted)).await?);
+        self.lineage = Arc::new(self.publish(&next, accepted).await?);
         self.master = next;
         (self.state.master_seq, self.state.master) = (self.master.seq, self.master.hash);
         tracing::info!(seq = self.master.seq, uid = %judged.uid, scale = candidate.scale, global_loss = candidate.loss, "new master");
         self.record(Event::Published { seq: self.master.seq, hash: self.master.hash, object, global_loss })?;
         if self.master.seq.is_multiple_of(publish::SNAPSHOT_EVERY) { self.measure().await } else { Ok(()) }
+    }
+
+    /// Publishes `next`, one step after the newest master: under the own name, if that was another's.
+    async fn publish(&mut self, next: &Master, accepted: AcceptedObject) -> Result<MasterManifest, NodeError> {
+        let Self { parts, rules, snapshots, lineage, .. } = self;
+        if lineage.hotkey != parts.identity.hotkey() {
+            return publish::master(parts, rules, self.head, next, None, Some(accepted)).await;
+        }
+        let stored = snapshots.stored(parts, &self.master, lineage).await?;
+        let own = MasterManifest::clone(lineage);
+        let own = if let Some(snapshot) = stored { publish::naming(own, snapshot) } else { own };
+        let published = publish::master(parts, rules, self.head, next, Some(&own), Some(accepted)).await?;
+        if stored.is_some() {
+            publish::tidy(parts, &published).await;
+        }
+        snapshots.offer(next, &published);
+        Ok(published)
     }
 
     /// Measures the master on the run's yardstick, for people who follow the run.
@@ -426,6 +445,7 @@ impl Validator {
         self.measure().await?;
         self.data.save(state::FILE, &self.state)?;
         if self.leads && self.lineage.hotkey == self.parts.identity.hotkey() {
+            self.snapshots.finish(&self.parts, &self.lineage).await;
             self.lineage = publish::snapshot_now(&self.parts, self.head, &self.master, &self.lineage).await?.into();
         }
         self.publisher.finish(self.head).await;

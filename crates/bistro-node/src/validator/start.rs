@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Validator;
+use super::snapshots::Snapshots;
 use super::state::{self, State};
 use crate::compute::Meter;
 use crate::files::DataDir;
@@ -56,6 +57,7 @@ impl Validator {
         let mut rng = ChaCha20Rng::from_seed(options.seed);
         let state = restore(&data, &log, &State::new(digest, &master, &mut rng), &rules.mechanism)?;
         let publisher = Publisher::new(&parts, &log);
+        let snapshots = Snapshots::new(&parts);
         let (offers, receiver) = watch::channel(None);
         let setting = tokio::spawn(weights::submit(parts.clone(), receiver, log.clone()));
         let head = metagraph.block;
@@ -79,6 +81,7 @@ impl Validator {
             data,
             log,
             publisher,
+            snapshots,
             slots,
             state,
             master,
