@@ -120,28 +120,20 @@ impl Fetcher {
     /// What was downloaded, held against the master of now: the statement once more (the master may have moved on since),
     /// then the values, their norm, and whether they are the miner's own.
     pub fn open(&self, download: Download, neuron: &Neuron, memory: &mut Memory) -> Result<Delta, Refusal> {
-        let named = |skip| (skip, Some(download.manifest.object));
-        self.check_statement(&download.manifest, neuron, memory.seen.get(&neuron.hotkey)).map_err(named)?;
-        if let Some(refused) = self.refused(&download) {
-            let skip = self.check_values(&refused.found);
-            memory.refused.insert(neuron.hotkey, refused);
-            skip.map_err(named)?;
-        }
         let Download { manifest, manifest_bytes, object, values } = download;
         let named = |skip| (skip, Some(manifest.object));
+        self.check_statement(&manifest, neuron, memory.seen.get(&neuron.hotkey)).map_err(named)?;
+        let found = values.as_ref().map(|values| values.norm).map_err(Clone::clone);
+        if let Err(skip) = self.check_values(&found) {
+            memory.refused.insert(neuron.hotkey, Refused { manifest: Hash::of(&manifest_bytes), found });
+            return Err(named(skip));
+        }
         let Values { params, likeness, .. } = values.map_err(named)?;
         let max_cosine = self.rules.mechanism.deltas.max_cosine;
         let copiers = memory.check_original(&manifest, likeness, self.head, max_cosine).map_err(named)?;
         let seen = Seen { block: manifest.block, object: manifest.object, master_seq: self.lineage.seq };
         memory.seen.insert(neuron.hotkey, seen);
         Ok(Delta { manifest, manifest_bytes, object, params, copiers })
-    }
-
-    /// What to remember of a download whose values are of no use on the master of now; `None` if they are.
-    fn refused(&self, download: &Download) -> Option<Refused> {
-        let found = download.values.as_ref().map(|values| values.norm).map_err(Clone::clone);
-        let manifest = Hash::of(&download.manifest_bytes);
-        self.check_values(&found).is_err().then_some(Refused { manifest, found })
     }
 
     /// Whether there are values, and their norm is one that is taken.
