@@ -96,9 +96,10 @@ pub async fn start(common: &Common, parts: &Parts, stop: &CancellationToken) -> 
 }
 
 /// Validators are asked so long after the loop began, when it has something in its bucket.
-const ASK_FIRST: Duration = Duration::from_mins(1);
+const ASK_FIRST: Duration = Duration::from_secs(20);
 
-/// Time between two looks at what validators say.
+/// Longest time between two looks at what validators say; until then each is twice as long as the one before, as whoever just
+/// started a miner looks more often.
 const ASK_EVERY: Duration = Duration::from_mins(5);
 
 /// Begins to show on a miner's board what validators say of it, until `stop`.
@@ -111,13 +112,16 @@ async fn asking(parts: Parts, stop: CancellationToken) {
     let parts = Parts { pulse: parts.pulse.unwatched(), ..parts };
     let miner = parts.identity.hotkey();
     let work = async {
+        let mut pause = ASK_FIRST;
         loop {
-            parts.clock.sleep(ASK_FIRST).await;
+            parts.clock.sleep(pause).await;
+            pause = ASK_EVERY.min(2 * pause);
             match judgements::of(&parts, &miner).await {
-                Ok(said) => parts.board.miner(|miner| miner.judgements = said),
+                Ok(said) => parts.board.miner(|miner| {
+                    (miner.judgements, miner.judgements_read) = (said, Some(parts.clock.unix_millis()));
+                }),
                 Err(error) => tracing::debug!(%error, "validators could not be asked what they say of this miner"),
             }
-            parts.clock.sleep(ASK_EVERY.saturating_sub(ASK_FIRST)).await;
         }
     };
     tokio::select! { () = work => {} () = stop.cancelled() => {} }

@@ -98,9 +98,14 @@ async fn observed(network: &LocalNetwork, role: &str, args: &[&str]) -> Output {
     }
 }
 
+/// `status` in a shell that knows the data folder, and neither network nor storage.
 async fn status_of(network: &LocalNetwork, role: &str, member: &Member, more: &[&str]) -> Output {
     let folder = network.setup.dir.join("state").join(&member.name);
-    observed(network, role, &[&["status", "--data-dir", folder.to_str().unwrap()], more].concat()).await
+    let mut command = programs::program(role);
+    command.args(["status", "--data-dir", folder.to_str().unwrap()]).args(more).env("HOME", "/nonexistent");
+    let names = ["AWS_ENDPOINT_URL", "AWS_REGION", "BT_SUBTENSOR_NETWORK", "BT_SUBTENSOR_CHAIN_ENDPOINT", "BISTRO_NETUID"];
+    names.iter().for_each(|name| drop(command.env_remove(name)));
+    tokio::time::timeout(PATIENCE, command.stdout(Stdio::piped()).output()).await.expect("it answers").unwrap()
 }
 
 /// What anybody finds who follows the published log, once it tells of the weights that the chain has.
@@ -198,6 +203,13 @@ async fn programs_are_seen_by_page_metrics_status_and_log_without_a_secret() {
     assert_eq!(validator.interrupt().await, Some(0));
     let gone = status_of(&network, "validator", &judge, &[]).await;
     assert_eq!(gone.status.code(), Some(3), "{gone:?}");
+    let folder = network.setup.dir.join("state").join(&worker.name);
+    let wallet = [("name", worker.name.as_str()), ("path", network.setup.dir.join("wallets").to_str().unwrap())]
+        .map(|(flag, value)| format!("--wallet.{flag}={value}"));
+    let flags = ["status", "--json", "--data-dir", folder.to_str().unwrap(), &wallet[0], &wallet[1]];
+    let later: Value = serde_json::from_str(&said(&observed(&network, "miner", &flags).await)).unwrap();
+    assert_eq!(later["running"], false, "{later}");
+    assert!(later["judgements"][0]["judged"].as_u64() > Some(0), "{later}");
     for (log, last) in [(judge_log, "stopped; this master is published"), (miner_log, "stopped; saved work")] {
         let text = std::fs::read_to_string(log).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();

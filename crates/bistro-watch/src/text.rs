@@ -122,6 +122,11 @@ fn miner_lines(text: &mut String, view: &View, m: &MinerStatus) {
     line(text, "uploads", format!("{}{}", m.uploads, upload.unwrap_or_default()));
     let merge = m.merged.last().map(|merge| format!(", the last into master {} with scale {}", merge.seq, merge.scale));
     line(text, "merged", format!("{}{}", m.merges, merge.unwrap_or_default()));
+    let read = match m.judgements_read {
+        Some(time) => format!("their logs were last read {} ago", span(view.age(time))),
+        None => "their logs have not been read yet: soon after the start, then every five minutes".to_owned(),
+    };
+    line(text, "judges", read);
 }
 
 /// What validators say of a miner, in their published logs.

@@ -39,7 +39,8 @@ pub struct StatusArgs {
 }
 
 /// Asks the program that runs with the data folder, and prints what it says; of a miner also what validators say in their
-/// published logs, whether it runs or not.
+/// published logs, whether it runs or not. One that runs has read them itself, over the network and from the storage that it
+/// was set up for: of those this shell need not know.
 ///
 /// # Errors
 /// The wallet; with status 3, that no program runs or that it stands still.
@@ -57,12 +58,12 @@ async fn tell(args: &StatusArgs, role: &str) -> Result<()> {
         None => default_data_dir(role, args.subtensor.subnet(), &wallet()?.short())?,
     };
     let asked = socket::ask(&folder).await;
-    let about = asked.as_ref().ok().and_then(|view| view.status.about.hotkey);
-    let judgements = match (role, about.map_or_else(wallet, Ok)) {
-        ("miner", Ok(hotkey)) => judgements(args, &hotkey).await,
-        _ => Vec::new(),
+    let said = match (role, &asked) {
+        ("miner", Ok(view)) => Said::by(view),
+        ("miner", Err(_)) => Said { of: judgements(args, wallet()).await, read: Some(now()) },
+        _ => Said::default(),
     };
-    print(args.json, asked.as_ref().ok(), &judgements)?;
+    print(args.json, asked.as_ref().ok(), &said)?;
     let message = match asked {
         Ok(view) => view.stalled(),
         Err(error @ WatchError::NotRunning(_)) => Some(format!("{error}; {}", left_behind(&folder, role))),
@@ -74,12 +75,28 @@ async fn tell(args: &StatusArgs, role: &str) -> Result<()> {
     }
 }
 
-/// What validators say; if the chain cannot be read, only that.
-async fn judgements(args: &StatusArgs, hotkey: &Hotkey) -> Vec<Judgement> {
+/// What validators say of a miner, and when that was read.
+#[derive(Default)]
+struct Said {
+    of: Vec<Judgement>,
+    read: Option<u64>,
+}
+
+impl Said {
+    /// What the running miner has read.
+    fn by(view: &View) -> Self {
+        let miner = view.status.miner.clone().unwrap_or_default();
+        Self { of: miner.judgements, read: miner.judgements_read }
+    }
+}
+
+/// What validators say, read now; if the wallet or the chain cannot be read, only that.
+async fn judgements(args: &StatusArgs, wallet: Result<Hotkey>) -> Vec<Judgement> {
     let asked = async {
+        let hotkey = wallet?;
         let network = args.subtensor.network_or("finney")?;
         let parts = observer::connect(&network, args.subtensor.subnet()).await?;
-        Ok::<_, anyhow::Error>(bistro_node::judgements::of(&parts, hotkey).await?)
+        Ok::<_, anyhow::Error>(bistro_node::judgements::of(&parts, &hotkey).await?)
     };
     match tokio::time::timeout(ASKING, asked).await {
         Ok(Ok(said)) => said,
@@ -88,15 +105,17 @@ async fn judgements(args: &StatusArgs, hotkey: &Hotkey) -> Vec<Judgement> {
     }
 }
 
-fn print(json: bool, view: Option<&View>, judgements: &[Judgement]) -> Result<()> {
+fn print(json: bool, view: Option<&View>, said: &Said) -> Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
-        let all = serde_json::json!({ "running": view.is_some(), "program": view, "judgements": judgements });
+        let all = serde_json::json!({
+            "running": view.is_some(), "program": view, "judgements": said.of, "judgements_read": said.read
+        });
         serde_json::to_writer_pretty(&mut out, &all)?;
         writeln!(out)?;
     } else {
         let own = view.map(text::status).unwrap_or_default();
-        write!(out, "{own}{}", text::judgements(now(), judgements))?;
+        write!(out, "{own}{}", text::judgements(now(), &said.of))?;
     }
     Ok(())
 }

@@ -47,6 +47,9 @@ pub struct MinerStatus {
     pub merged: Vec<Merge>,
     /// What validators say in their published logs, most stake first.
     pub judgements: Vec<Judgement>,
+    /// When these logs were last read; none: not yet by this process.
+    #[serde(default)]
+    pub judgements_read: Option<u64>,
 }
 
 /// The loss of one epoch.
