@@ -356,7 +356,7 @@ impl Miner {
             tracing::warn!("the last upload took too long and is given up; the one before it stands");
             self.sending = None;
         }
-        self.saved().await?;
+        self.settle().await?;
         self.checkpoint().await?;
         self.saved().await?;
         Ok(Summary {

@@ -55,7 +55,7 @@ impl Miner {
         if self.saving.as_ref().is_some_and(|saving| !saving.is_finished()) {
             return Ok(());
         }
-        self.saved().await?;
+        self.settle().await?;
         let (data, model, mut state) = (self.data.clone(), self.learner.params()?, self.state.clone());
         let base = (!self.base_saved).then(|| self.base.params.clone());
         self.base_saved = true;
@@ -68,6 +68,22 @@ impl Miner {
             data.save(FILE, &state)
         }));
         Ok(())
+    }
+
+    /// Waits for the save that is under way. One that the disk did not take is told, and tried again with the next: what the
+    /// file holds is only needed by a restart, and validators have what was uploaded.
+    pub(super) async fn settle(&mut self) -> Result<(), NodeError> {
+        match self.saved().await {
+            Err(NodeError::Io(error)) => {
+                self.base_saved = false;
+                let data_dir = self.data.join("");
+                tracing::warn!(%error, data_dir = %data_dir.display(),
+                    "the work could not be saved: training and uploads go on, and a restart would begin at the last save. \
+                     Make room on that disk");
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     /// Waits for the save that is under way.
