@@ -103,7 +103,8 @@ async fn status_of(network: &LocalNetwork, role: &str, member: &Member, more: &[
     let folder = network.setup.dir.join("state").join(&member.name);
     let mut command = programs::program(role);
     command.args(["status", "--data-dir", folder.to_str().unwrap()]).args(more).env("HOME", "/nonexistent");
-    let names = ["AWS_ENDPOINT_URL", "AWS_REGION", "BT_SUBTENSOR_NETWORK", "BT_SUBTENSOR_CHAIN_ENDPOINT", "BISTRO_NETUID"];
+    let names =
+        ["AWS_ENDPOINT_URL", "AWS_REGION", "BT_SUBTENSOR_NETWORK", "BT_SUBTENSOR_CHAIN_ENDPOINT", "BISTRO_NETUID"];
     names.iter().for_each(|name| drop(command.env_remove(name)));
     tokio::time::timeout(PATIENCE, command.stdout(Stdio::piped()).output()).await.expect("it answers").unwrap()
 }
