@@ -45,7 +45,28 @@ pub(crate) fn large(max_bytes: u64) -> ReadLimits {
 
 /// The first validator by authority that has published a valid master and is not silent; if all are, the one that was heard
 /// last. `None` if nobody has published any.
+///
+/// # Errors
+/// The own bucket cannot be read. Whoever else cannot be read is passed over.
 pub async fn find(parts: &Parts, metagraph: &Metagraph) -> Result<Option<Leader>, PortError> {
+    find_but(None, parts, metagraph).await
+}
+
+/// The same for whoever follows the master `known`. As long as its publisher is not silent, it is not passed over: others may
+/// still have an older master, of the time when they led, and nobody is to go back to that.
+///
+/// # Errors
+/// The own bucket, or that of `known`, cannot be read.
+pub async fn find_after(
+    known: &MasterManifest,
+    parts: &Parts,
+    metagraph: &Metagraph,
+) -> Result<Option<Leader>, PortError> {
+    let heard = metagraph.block.since(known.block) <= SILENT_BLOCKS;
+    find_but(heard.then_some(known.hotkey), parts, metagraph).await
+}
+
+async fn find_but(needed: Option<Hotkey>, parts: &Parts, metagraph: &Metagraph) -> Result<Option<Leader>, PortError> {
     let mut heard_last: Option<Leader> = None;
     for neuron in metagraph.by_authority().into_iter().take(CANDIDATES) {
         match read(parts, neuron).await {
@@ -56,6 +77,9 @@ pub async fn find(parts: &Parts, metagraph: &Metagraph) -> Result<Option<Leader>
                 }
             }
             Ok(None) => {}
+            Err(error) if neuron.hotkey == parts.identity.hotkey() || needed == Some(neuron.hotkey) => {
+                return Err(error);
+            }
             Err(error) => tracing::warn!(uid = %neuron.uid, %error, "the master of this validator could not be read"),
         }
     }
@@ -102,9 +126,14 @@ pub(crate) async fn read_own(parts: &Parts) -> Result<Option<Leader>, PortError>
     let hotkey = parts.identity.hotkey();
     let key = Folder::new(parts.netuid, &hotkey).master();
     let Some(json) = parts.own.get(&key, MAX_MANIFEST_BYTES).await? else { return Ok(None) };
-    let manifest =
-        read_manifest(parts, hotkey, &json).map_err(|why| bad("BadManifest", format!("own `{key}`: {why}")))?;
+    let manifest = read_manifest(parts, hotkey, &json).map_err(|why| bad("BadManifest", mendable(&key, &why)))?;
     Ok(Some(Leader { bucket: parts.own.address(), manifest }))
+}
+
+fn mendable(key: &str, why: &str) -> String {
+    format!(
+        "`{key}` in the own bucket: {why}. Restore it; without it, the program goes on from another validator's master"
+    )
 }
 
 fn read_manifest(parts: &Parts, hotkey: Hotkey, json: &[u8]) -> Result<MasterManifest, String> {

@@ -5,13 +5,14 @@ mod world;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bistro_core::events::Event;
 use bistro_core::ids::{Hash, Hotkey};
 use bistro_core::params::ModelSpec;
-use bistro_core::ports::{BucketAddress, PortError, PublicBuckets, Put, ReadLimits};
+use bistro_core::ports::{BucketAddress, OwnBucket, PortError, PublicBuckets, Put, ReadLimits, Retry};
 use bistro_core::protocol::{Encoding, Folder, Signed};
 use bistro_node::leader::{self, Leader, SILENT_BLOCKS};
 use bistro_node::replay::source;
@@ -52,8 +53,12 @@ fn validate_with(parts: Parts, seed: u8, stop: &CancellationToken) -> Program<va
 }
 
 fn mine(world: &World, dir: &Path, stop: &CancellationToken) -> Program<miner::Summary> {
+    mine_with(world.parts(MINER, dir), stop)
+}
+
+fn mine_with(parts: Parts, stop: &CancellationToken) -> Program<miner::Summary> {
     let options = miner::Options { mechanism: None, encoding: Encoding::F32, batch_rows: 4, seed: [2; 32] };
-    let (parts, stop) = (world.parts(MINER, dir), stop.clone());
+    let stop = stop.clone();
     tokio::task::spawn_local(async move { miner::run(parts, &ToyBuild, options, stop).await })
 }
 
@@ -162,6 +167,109 @@ async fn a_validator_that_is_back_begins_from_what_it_published_not_from_what_a_
     stop.cancel();
     again.await.unwrap().unwrap();
     m.await.unwrap().unwrap();
+}
+
+/// Buckets in which one object cannot be read for a while: the server is there, and refuses for now.
+#[derive(Clone)]
+struct FakeOutage {
+    own: Arc<dyn OwnBucket>,
+    public: Arc<dyn PublicBuckets>,
+    key: String,
+    on: Arc<AtomicBool>,
+}
+
+impl FakeOutage {
+    fn check(&self, key: &str) -> Result<(), PortError> {
+        let refused = key == self.key && self.on.load(Ordering::Relaxed);
+        let slow = || PortError { name: "Server".into(), message: "503 SlowDown".into(), retry: Retry::Soon };
+        if refused { Err(slow()) } else { Ok(()) }
+    }
+
+    /// The world as `hotkey` meets it, without the object `key` while `on`.
+    fn of(parts: Parts, key: &str, on: &Arc<AtomicBool>) -> Parts {
+        let fake = Self { own: parts.own.clone(), public: parts.public.clone(), key: key.into(), on: on.clone() };
+        Parts { own: Arc::new(fake.clone()), public: Arc::new(fake), ..parts }
+    }
+}
+
+#[async_trait]
+impl PublicBuckets for FakeOutage {
+    async fn get(&self, bucket: &BucketAddress, key: &str, limits: ReadLimits) -> Result<Option<Bytes>, PortError> {
+        self.check(key)?;
+        self.public.get(bucket, key, limits).await
+    }
+}
+
+#[async_trait]
+impl OwnBucket for FakeOutage {
+    fn address(&self) -> BucketAddress {
+        self.own.address()
+    }
+
+    async fn put(&self, key: &str, body: Bytes, mode: Put) -> Result<(), PortError> {
+        self.own.put(key, body, mode).await
+    }
+
+    async fn get(&self, key: &str, max_bytes: u64) -> Result<Option<Bytes>, PortError> {
+        self.check(key)?;
+        self.own.get(key, max_bytes).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        self.own.list(prefix).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PortError> {
+        self.own.delete(key).await
+    }
+}
+
+/// The leader's pointer cannot be read for some blocks, and another validator, which led before, still has an older one: nobody
+/// goes back to that. Neither the leader, which would publish the old master anew in place of those that others have built on
+/// (P3), whether it runs or begins again; nor a miner, whose work would be lost.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nobody_goes_back_to_an_older_leader_while_the_newer_cannot_be_read() {
+    let (dir, world, stop) = stage(500);
+    let dir = dir.path();
+    let (key, out) = (Folder::new(NETUID, &SECOND).master(), Arc::new(AtomicBool::new(false)));
+    let first = validate(&world, FIRST, dir, 1, &stop);
+    let mut second = validate_with(FakeOutage::of(world.parts(SECOND, dir), &key, &out), 4, &stop);
+    let miner = FakeOutage::of(world.parts(MINER, dir), &key, &out);
+    let board = miner.board.clone();
+    let m = mine_with(miner, &stop);
+    blocks(30).await;
+    world.set_stake(&SECOND, 5_000);
+    blocks(60).await;
+    let mut newest = leader(&world, dir).await.manifest;
+    assert_eq!(newest.hotkey, SECOND);
+    for restart in [false, true] {
+        let base = || board.status().miner.unwrap().base.unwrap().seq;
+        let (old, mut lowest) = (base(), u64::MAX);
+        out.store(true, Ordering::Relaxed);
+        if restart {
+            second.abort();
+            assert!((&mut second).await.unwrap_err().is_cancelled());
+            second = validate_with(FakeOutage::of(world.parts(SECOND, dir), &key, &out), 5, &stop);
+        }
+        for _ in 0..20 {
+            blocks(1).await;
+            lowest = lowest.min(base());
+        }
+        out.store(false, Ordering::Relaxed);
+        assert!(lowest >= old, "the miner went back from master {old} to {lowest}");
+        blocks(90).await;
+        let later = leader(&world, dir).await.manifest;
+        assert_eq!(later.hotkey, SECOND);
+        assert!(later.seq > newest.seq, "{} after {}", later.seq, newest.seq);
+        assert_eq!(later.hash_of(newest.seq), Some(newest.hash), "master {} was built on", newest.seq);
+        newest = later;
+    }
+    stop.cancel();
+    for program in [first, second] {
+        program.await.unwrap().unwrap();
+    }
+    m.await.unwrap().unwrap();
+    all_holds(&world, dir).await;
 }
 
 /// A leader whose master does not get better is not silent: it renews its pointer.

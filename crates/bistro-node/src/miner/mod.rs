@@ -150,6 +150,7 @@ impl Miner {
                 digest: self.digest,
                 spec: self.spec.clone(),
                 base: self.base.clone(),
+                followed: self.leader.clone(),
             };
             self.looking = Some(AbortOnDropHandle::new(tokio::spawn(ask.look(known))));
         }

@@ -23,6 +23,8 @@ pub struct Ask {
     pub spec: Arc<ModelSpec>,
     /// The master that the own work is based on.
     pub base: Master,
+    /// Who was followed so far.
+    pub followed: Option<Leader>,
 }
 
 /// What was found.
@@ -65,7 +67,11 @@ impl Ask {
                 Ok(metagraph) => {
                     let (hotkey, netuid) = (self.parts.identity.hotkey(), self.parts.netuid);
                     let me = metagraph.neuron(&hotkey).ok_or(NodeError::NotRegistered { hotkey, netuid })?;
-                    (Some(me.uid), leader::find(&self.parts, &metagraph).await)
+                    let found = match &self.followed {
+                        Some(followed) => leader::find_after(&followed.manifest, &self.parts, &metagraph).await,
+                        None => leader::find(&self.parts, &metagraph).await,
+                    };
+                    (Some(me.uid), found)
                 }
                 Err(error) => (None, Err(error)),
             },

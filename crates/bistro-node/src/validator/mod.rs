@@ -234,11 +234,11 @@ impl Validator {
             let (hotkey, netuid) = (self.parts.identity.hotkey(), self.parts.netuid);
             return Err(NodeError::NotRegistered { hotkey, netuid });
         }
-        let found = match leader::find(&self.parts, &self.metagraph).await {
+        let found = match leader::find_after(&self.lineage, &self.parts, &self.metagraph).await {
             Ok(found) => found,
             Err(error) => {
-                tracing::warn!(%error, "the leader could not be looked for");
-                return Ok(());
+                tracing::warn!(%error, "the leader could not be read; nothing changes");
+                return self.renew().await;
             }
         };
         let led = std::mem::replace(

@@ -61,7 +61,8 @@ impl Validator {
         let (offers, receiver) = watch::channel(None);
         let setting = tokio::spawn(weights::submit(parts.clone(), receiver, log.clone()));
         let head = metagraph.block;
-        let found = leader::find(&parts, &metagraph).await?;
+        let found =
+            patiently(&parts, "looking for the leader", || leader::find_after(&lineage, &parts, &metagraph)).await?;
         let (slots, version) = (super::slots(&metagraph), options.version);
         let leads = leader::leads(&metagraph, &parts.identity.hotkey(), found.as_ref());
         tracing::info!(seq = master.seq, hash = master.hash.hash16(), parameters = spec.numel(), "validating");
@@ -191,7 +192,8 @@ pub(crate) async fn wait_for_master(
     let mut told: Option<Block> = None;
     loop {
         let metagraph = patiently(parts, "reading the metagraph", || parts.chain.metagraph()).await?;
-        if let Some(leader) = leader::find(parts, &metagraph).await? {
+        let found = patiently(parts, "looking for the first master", || leader::find(parts, &metagraph)).await?;
+        if let Some(leader) = found {
             return Ok(Some(leader));
         }
         if metagraph.block > until {
