@@ -93,8 +93,8 @@ fn by_page(all: &[Standing], cap: f64) -> Vec<(Hotkey, f64)> {
     let told = told / (1.0 + told);
     let quality = |hotkey: &Standing| {
         let measured = (hotkey.credit / hotkey.pages / usual).min(cap);
-        // Where the median hotkey gains nothing, there is nothing to measure by.
-        if measured.is_finite() && usual > 0.0 { 1.0 - told + told * measured } else { 1.0 }
+        // Where the median hotkey gains nothing there is nothing to measure by; nor is it clear then, and `told` is 0.
+        if measured.is_finite() { 1.0 - told + told * measured } else { 1.0 }
     };
     let harmless = shown().filter(|hotkey| hotkey.clearness > HARM);
     harmless.map(|hotkey| (hotkey.hotkey, hotkey.pages * quality(hotkey))).collect()
@@ -123,21 +123,23 @@ mod tests {
     #[derive(Clone)]
     struct Miner<'a>(&'a [f64], &'a [f64], u64);
 
-    /// One verdict on each in turn, a block a round; each delta is merged.
+    /// One verdict on each in turn, all at one block; each delta is merged.
     fn scores(miners: &[Miner]) -> Scores {
         let mut scores = Scores::default();
         for round in 0..miners[0].0.len() {
-            for (uid, Miner(gains, premiums, pages)) in (1..).zip(miners) {
-                let (at, premium) = (round as u64, premiums[round % premiums.len()]);
-                let shown = Some(Shown { premium, pages: (at * pages..(at + 1) * pages).collect() });
-                let (block, master_seq, gain) = (Block(5), 1 + at, gains[round]);
-                let hotkey = Hotkey([uid; 32]);
-                let seen =
-                    Observation { hotkey, block, local: 6.0, global: 6.0, gain, master_seq, merged_by: 1 + at, shown };
-                scores.observe(&rules(), &seen);
+            for (uid, miner) in (1..).zip(miners) {
+                verdict(&mut scores, uid, miner, round, Block(5));
             }
         }
         scores
+    }
+
+    fn verdict(scores: &mut Scores, uid: u8, Miner(gains, premiums, pages): &Miner, round: usize, block: Block) {
+        let (at, premium) = (round as u64, premiums[round % premiums.len()]);
+        let shown = Some(Shown { premium, pages: (at * pages..(at + 1) * pages).collect() });
+        let (hotkey, master_seq, gain) = (Hotkey([uid; 32]), 1 + at, gains[round]);
+        let seen = Observation { hotkey, block, local: 6.0, global: 6.0, gain, master_seq, merged_by: 1 + at, shown };
+        scores.observe(&rules(), &seen);
     }
 
     /// What each is paid, in what the first is.
@@ -204,6 +206,41 @@ mod tests {
         let unclear = Miner(&gains, KNOWN, 10);
         let pay = paid(&[unclear.clone(), unclear.clone(), unclear, Miner(&[-0.1; 6], KNOWN, 10)]);
         assert!(near(&pay, &[1.0, 1.0, 1.0, 0.0]), "{pay:?}");
+    }
+
+    #[test]
+    fn harm_begins_at_its_bound() {
+        // Four losses that are all alike lie exactly two root sums of squares below nothing.
+        let gains = Miner(&[0.125; 4], KNOWN, 10);
+        let pay = paid(&[gains.clone(), gains.clone(), gains, Miner(&[-0.125; 4], KNOWN, 10)]);
+        assert!(near(&pay, &[1.0, 1.0, 1.0, 0.0]), "{pay:?}");
+    }
+
+    #[test]
+    fn the_median_is_the_lower_middle() {
+        let median = |values: &[f64]| median(values.iter().copied());
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0]), Some(1.0));
+        assert_eq!(median(&[5.0, 1.0, 4.0, 2.0, 3.0]), Some(3.0));
+        assert_eq!(median(&[5.0, 1.0, 4.0, 2.0, 3.0, 6.0]), Some(3.0));
+    }
+
+    /// After a half-life without a verdict.
+    #[test]
+    fn old_work_is_paid_half() {
+        let mut scores = scores(&[honest(), honest(), honest()]);
+        for round in 0..CLEAR.len() {
+            verdict(&mut scores, 4, &honest(), round, Block(105));
+        }
+        let pay = in_the_firsts(&scores, 4);
+        assert!(near(&pay, &[1.0, 1.0, 1.0, 2.0]), "{pay:?}");
+    }
+
+    /// Premiums too low for what is stated, or none: neither hotkey is a measure of how fast others can be.
+    #[test]
+    fn who_is_not_believed_is_no_measure_of_how_fast_one_can_be() {
+        let pay = paid(&[honest(), honest(), Miner(&CLEAR, &[0.05], 10), Miner(&CLEAR, &[-0.05], 10)]);
+        assert!(near(&pay, &[1.0, 1.0, 0.0, 0.0]), "{pay:?}");
     }
 
     #[test]

@@ -210,6 +210,35 @@ mod tests {
     }
 
     #[test]
+    fn pages_are_asked_for_where_they_are_paid() {
+        let gains = |page_cap| PayRules::Improvement { half_life: 100.0, proof_pages: 1, page_cap };
+        assert!(gains(Some(1.5)).asks_for_work());
+        assert!(!gains(None).asks_for_work() && !shipped("readme").pay.asks_for_work());
+    }
+
+    /// What speaks against a hotkey is forgotten by the half-life, from its newest verdict on.
+    #[test]
+    fn a_fault_leaves_the_time_of_what_it_leaves() {
+        let (rules, hotkey, mut scores) = (shipped("recommended"), Hotkey([1; 32]), Scores::default());
+        let other = Hotkey([2; 32]);
+        let block = Block(1_000_000);
+        for (hotkey, premium) in [(other, 0.2), (hotkey, -0.2)] {
+            let shown = Some(Shown { premium, pages: vec![1, 2] });
+            let (gain, master_seq) = (0.1, 0);
+            let seen = Observation { hotkey, block, local: 6.0, global: 6.1, gain, master_seq, merged_by: 0, shown };
+            scores.observe(&rules, &seen);
+        }
+        let before = scores.get(&hotkey).unwrap().clone();
+        scores.fault(&rules, &hotkey);
+        let after = scores.get(&hotkey).unwrap();
+        assert!(before.credit.pending > 0.0 && before.work.belief < 0.0, "{before:?}");
+        assert_eq!(after.credit, Credit { block, ..Credit::default() });
+        assert_eq!((after.work.belief, after.work.weight), (before.work.belief, before.work.weight));
+        scores.fault(&rules, &other);
+        assert_eq!(scores.get(&other), None, "nothing speaks against it");
+    }
+
+    #[test]
     fn every_verdict_counts() {
         let (rules, hotkey, mut scores) = (shipped("recommended"), Hotkey([1; 32]), Scores::default());
         for block in [3, 5, 9] {

@@ -210,6 +210,8 @@ mod tests {
         assert!(clearness(&[]) < CLEAR && clearness(&noise).abs() < 0.1 && clearness(&[-1.0; 9]) < -CLEAR);
         // A mean of one and a half standard deviations: clear after two.
         assert!(clearness(&[0.5, 2.5]) > CLEAR && clearness(&noise[..2]) < CLEAR);
+        // Two verdicts and three that are taken for few.
+        assert!(near(clearness(&[0.5, 2.5]), 3.0 / (5.0 * 6.5_f64).sqrt()));
     }
 
     #[test]
