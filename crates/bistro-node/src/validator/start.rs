@@ -95,6 +95,8 @@ impl Validator {
             skips: 0,
             fruitless_since: None,
             upcoming: None,
+            ready: None,
+            spare: None,
         };
         validator.begin_log(version)?;
         Ok(validator)

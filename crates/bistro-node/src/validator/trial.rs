@@ -36,6 +36,8 @@ pub struct Trial<'a> {
     pub local: &'a TokenBatch,
     /// Those global pages.
     pub global: &'a TokenBatch,
+    /// The master's own loss on them, where it is measured already.
+    pub master_loss: Option<f64>,
     /// The turn's pages to measure an accepted delta's gain on; empty where that is not paid.
     pub proof: &'a TokenBatch,
     /// See [`Judged::merged_by`].
@@ -100,11 +102,12 @@ impl Trial<'_> {
     /// All losses that the verdict and the pay rest on; `None` if one of them is not finite.
     fn measure(&self, learner: &mut dyn Learner, delta: &Delta) -> Result<Option<Measured>, PortError> {
         let rules = &self.rules.mechanism.acceptance;
-        let master = if rules.needs_base() {
-            learner.load(&self.master.params)?;
-            Some(learner.loss(self.global)?)
-        } else {
-            None
+        let master = match self.master_loss {
+            None if rules.needs_base() => {
+                learner.load(&self.master.params)?;
+                Some(learner.loss(self.global)?)
+            }
+            known => known,
         };
         let mut candidates = Vec::new();
         let mut on_device = None;

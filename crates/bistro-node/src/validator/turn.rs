@@ -57,6 +57,8 @@ impl Turn {
 
 /// A turn whose delta is on the way.
 pub(super) struct Upcoming {
+    /// The global pages drawn for it.
+    global_pages: Vec<PageId>,
     /// Its pages, once they are drawn.
     pages: Wanted,
     /// The turn, and the delta's bytes or why there are none.
@@ -89,9 +91,17 @@ impl Validator {
         }
         self.fruitless_since.get_or_insert(self.parts.clock.elapsed());
         self.parts.pulse.beat_within("waiting for a delta", self.fetcher().patience());
+        let Upcoming { mut arriving, global_pages, .. } = upcoming;
+        let stop = self.parts.stop.clone();
         tokio::select! {
-            () = self.parts.stop.cancelled() => Ok(None),
-            arrived = joined(upcoming.arriving) => Ok(Some(arrived)),
+            biased;
+            () = stop.cancelled() => return Ok(None),
+            arrived = joined(&mut arriving) => return Ok(Some(arrived)),
+            ready = self.get_ready(&global_pages) => ready?,
+        }
+        tokio::select! {
+            () = stop.cancelled() => Ok(None),
+            arrived = joined(arriving) => Ok(Some(arrived)),
         }
     }
 
@@ -101,7 +111,9 @@ impl Validator {
     fn begin_turn(&mut self, before: Wanted) -> Option<()> {
         let miner = selection::pick(&self.metagraph, &self.parts.identity.hotkey(), &mut self.rng)?.clone();
         let evaluation = self.rules.mechanism.evaluation;
-        let global_pages = schedule::global_pages(self.pages.index(), evaluation.global_pages, &mut self.rng);
+        let fresh = || schedule::global_pages(self.pages.index(), evaluation.global_pages, &mut self.rng);
+        let global_pages = self.spare.take().unwrap_or_else(fresh);
+        let drawn_pages = global_pages.clone();
         let proof_pages = self.rules.mechanism.scoring.pay.proof_pages();
         let proof_pages = schedule::global_pages(self.pages.index(), proof_pages, &mut self.rng);
         let fetcher = self.fetcher();
@@ -119,7 +131,8 @@ impl Validator {
             }
             (turn, download)
         });
-        self.upcoming = Some(Upcoming { pages: wanted, arriving: AbortOnDropHandle::new(arriving) });
+        let arriving = AbortOnDropHandle::new(arriving);
+        self.upcoming = Some(Upcoming { global_pages: drawn_pages, pages: wanted, arriving });
         Some(())
     }
 
@@ -137,7 +150,7 @@ impl Validator {
     }
 
     /// The delta of this turn, every check passed, or why there is none to judge.
-    pub(super) fn open(&mut self, turn: &Turn, downloaded: Result<Download, Refusal>) -> Result<Delta, Refusal> {
+    pub(super) fn open(&mut self, turn: &mut Turn, downloaded: Result<Download, Refusal>) -> Result<Delta, Refusal> {
         let (memory, hotkey) = (&mut self.state.memory, turn.miner.hotkey);
         while let Ok(glances) = self.glances.try_recv() {
             for (hotkey, object) in glances.found {
@@ -153,6 +166,7 @@ impl Validator {
             return Err((Skip::new(Reason::Suspended, format!("for copying, until block {until}")), object));
         }
         let downloaded = downloaded?;
+        self.use_ready_pages(turn);
         self.pages.want(&turn.pages());
         self.fetcher().open(downloaded, &turn.miner, &mut self.state.memory)
     }
