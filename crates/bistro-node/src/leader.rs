@@ -77,9 +77,9 @@ async fn find_but(needed: Option<Hotkey>, parts: &Parts, metagraph: &Metagraph) 
                 }
             }
             Ok(None) => {}
-            Err(error) if neuron.hotkey == parts.identity.hotkey() || needed == Some(neuron.hotkey) => {
-                return Err(error);
-            }
+            Err(error) if neuron.hotkey == parts.identity.hotkey() => return Err(error),
+            // Even what is no manifest may be one at the next look.
+            Err(error) if needed == Some(neuron.hotkey) => return Err(PortError { retry: Retry::Soon, ..error }),
             Err(error) => tracing::warn!(uid = %neuron.uid, %error, "the master of this validator could not be read"),
         }
     }
@@ -126,14 +126,14 @@ pub(crate) async fn read_own(parts: &Parts) -> Result<Option<Leader>, PortError>
     let hotkey = parts.identity.hotkey();
     let key = Folder::new(parts.netuid, &hotkey).master();
     let Some(json) = parts.own.get(&key, MAX_MANIFEST_BYTES).await? else { return Ok(None) };
-    let manifest = read_manifest(parts, hotkey, &json).map_err(|why| bad("BadManifest", mendable(&key, &why)))?;
+    let damaged = |why| {
+        let mend = "if it stays so, restore it; without it, the program goes on from another validator's master";
+        // It may be whole, and was damaged on the way.
+        let message = format!("`{key}` in the own bucket: {why}; {mend}");
+        PortError { name: "BadManifest".into(), message, retry: Retry::Soon }
+    };
+    let manifest = read_manifest(parts, hotkey, &json).map_err(damaged)?;
     Ok(Some(Leader { bucket: parts.own.address(), manifest }))
-}
-
-fn mendable(key: &str, why: &str) -> String {
-    format!(
-        "`{key}` in the own bucket: {why}. Restore it; without it, the program goes on from another validator's master"
-    )
 }
 
 fn read_manifest(parts: &Parts, hotkey: Hotkey, json: &[u8]) -> Result<MasterManifest, String> {
