@@ -12,6 +12,7 @@
 //! - `commitment`, `weights`, `reveal`: the two writes of miners and validators
 //! - [`survey`]: what could keep a program from its work, read before it begins
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -250,6 +251,10 @@ impl Chain for SubtensorChain {
 
     async fn commitment(&self, hotkey: &Hotkey) -> Result<Option<String>, PortError> {
         Ok(self.read_commitment(hotkey).await?)
+    }
+
+    async fn commitments(&self, hotkeys: &[Hotkey]) -> Result<BTreeMap<Hotkey, Option<String>>, PortError> {
+        Ok(self.read_commitments(hotkeys).await?)
     }
 
     async fn commit(&self, text: &str) -> Result<(), PortError> {

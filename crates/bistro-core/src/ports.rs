@@ -4,6 +4,7 @@
 //! Every call of a real part has a deadline of its own (P8). Dropping a future of these traits at any await point is safe:
 //! reads leave nothing behind, and each write says below what a repeated one does.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -107,6 +108,18 @@ pub trait Chain: Send + Sync {
 
     /// The text that `hotkey` committed on this subnet (its bucket). Hostile: at most 512 bytes, otherwise unchecked.
     async fn commitment(&self, hotkey: &Hotkey) -> Result<Option<String>, PortError>;
+
+    /// The same of many hotkeys, as cheaply as the implementation can: `None` for one that committed nothing that is text. One that
+    /// could not be read is not among them.
+    async fn commitments(&self, hotkeys: &[Hotkey]) -> Result<BTreeMap<Hotkey, Option<String>>, PortError> {
+        let mut found = BTreeMap::new();
+        for hotkey in hotkeys {
+            if let Ok(text) = self.commitment(hotkey).await {
+                found.insert(*hotkey, text);
+            }
+        }
+        Ok(found)
+    }
 
     /// Commits `text` (at most 128 bytes) for the own hotkey. Idempotent: nothing is sent if the chain holds it already.
     async fn commit(&self, text: &str) -> Result<(), PortError>;

@@ -1,5 +1,7 @@
 //! Commitments: a text of the own hotkey, written only when it changed and only when the epoch has room for it.
 
+use std::collections::BTreeMap;
+
 use bistro_core::ids::{Hotkey, NetUid};
 use bistro_core::ports::Retry;
 use subxt::ext::scale_decode::DecodeAsType;
@@ -19,6 +21,15 @@ impl SubtensorChain {
     pub(super) async fn read_commitment(&self, hotkey: &Hotkey) -> Result<Option<String>, ChainError> {
         let at = self.link.best().await?;
         self.link.within("reading a commitment", read::commitment(&at, self.netuid, hotkey)).await
+    }
+
+    pub(super) async fn read_commitments(
+        &self,
+        hotkeys: &[Hotkey],
+    ) -> Result<BTreeMap<Hotkey, Option<String>>, ChainError> {
+        let at = self.link.best().await?;
+        let read = read::commitments(&at, self.link.rpc(), self.netuid, hotkeys);
+        self.link.within("reading commitments", read).await
     }
 
     pub(super) async fn send_commitment(&self, text: &str) -> Result<(), ChainError> {

@@ -1,15 +1,17 @@
 //! Reads at one block. Each is one or two requests; the caller sets the deadline.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bistro_core::ids::{Block, Hotkey, NetUid, Uid};
 use bistro_core::ports::Metagraph;
+use subxt::backend::utils::retry;
 use subxt::dynamic;
 use subxt::ext::frame_decode::storage::{IntoDecodableValues, IntoEncodableValues};
 use subxt::ext::scale_decode::DecodeAsType;
 
 use super::answers::{CommitmentAnswer, MetagraphAnswer, SelectiveAnswer, WANTED};
-use super::link::AtBlock;
+use super::link::{AtBlock, Rpc};
 use crate::error::ChainError;
 
 /// Bittensor's public networks make a block every 12 seconds.
@@ -65,14 +67,50 @@ async fn runtime_call<A: IntoEncodableValues, T: DecodeAsType>(
 /// The text that `hotkey` committed, if it is one.
 pub(super) async fn commitment(at: &AtBlock, netuid: NetUid, hotkey: &Hotkey) -> Result<Option<String>, ChainError> {
     let keys = (netuid.0, hotkey.0);
-    let answer = value::<_, CommitmentAnswer>(at, "reading a commitment", "Commitments", "CommitmentOf", keys).await?;
-    Ok(answer.and_then(|answer| match answer.text() {
-        Ok(text) => Some(text),
-        Err(why) => {
-            tracing::debug!(%hotkey, why, "a commitment that is no text");
-            None
-        }
-    }))
+    let answer = value::<_, CommitmentAnswer>(at, "reading a commitment", COMMITMENTS, COMMITMENT, keys).await?;
+    Ok(answer.and_then(|answer| text(&answer, hotkey)))
+}
+
+const COMMITMENTS: &str = "Commitments";
+const COMMITMENT: &str = "CommitmentOf";
+
+fn text(answer: &CommitmentAnswer, hotkey: &Hotkey) -> Option<String> {
+    answer.text().inspect_err(|why| tracing::debug!(%hotkey, why, "a commitment that is no text")).ok()
+}
+
+/// The texts of many, in one request: one by one they would be some hundreds a block, more than a public node serves to one
+/// client.
+pub(super) async fn commitments(
+    at: &AtBlock,
+    rpc: &Rpc,
+    netuid: NetUid,
+    hotkeys: &[Hotkey],
+) -> Result<BTreeMap<Hotkey, Option<String>>, ChainError> {
+    let what = "reading commitments";
+    let malformed = |why: String| ChainError::Malformed { what, why };
+    let address = dynamic::storage::<(u16, [u8; 32]), CommitmentAnswer>(COMMITMENTS, COMMITMENT);
+    let entry = at.storage().entry(address).map_err(|e| ChainError::from_read(what, e))?;
+    let mut found = BTreeMap::new();
+    let mut asked = BTreeMap::new();
+    for hotkey in hotkeys {
+        let key = entry.fetch_key((netuid.0, hotkey.0)).map_err(|e| ChainError::from_read(what, e))?;
+        asked.insert(key, *hotkey);
+        found.insert(*hotkey, None);
+    }
+    let metadata = at.metadata();
+    let pallet = metadata.pallet_by_name(COMMITMENTS);
+    let stored = pallet.and_then(|pallet| pallet.storage()?.entry_by_name(COMMITMENT));
+    let form = stored.ok_or_else(|| malformed("the runtime has no commitments".into()))?.value_ty();
+    let keys = || asked.keys().map(Vec::as_slice);
+    let answers = retry(async || Ok(rpc.state_query_storage_at(keys(), Some(at.block_hash())).await?)).await;
+    let answers = answers.map_err(|e| ChainError::from_read(what, e))?;
+    for (key, bytes) in answers.into_iter().flat_map(|answer| answer.changes) {
+        // What was not asked for is not looked at.
+        let (Some(hotkey), Some(bytes)) = (asked.get(&key.0), bytes) else { continue };
+        let answer = CommitmentAnswer::decode_as_type(&mut &bytes.0[..], form, metadata.types());
+        found.insert(*hotkey, text(&answer.map_err(|e| malformed(e.to_string()))?, hotkey));
+    }
+    Ok(found)
 }
 
 /// The slot of `hotkey`.

@@ -219,10 +219,10 @@ impl Values {
     }
 }
 
-/// Which object `neuron`'s bucket names, without downloading it; `None` if nothing that could be judged. An error says that the
-/// bucket could not be read.
-pub async fn glance(parts: &Parts, neuron: &Neuron) -> Result<Option<Hash>, Skip> {
-    let found = async { manifest(parts, &bucket(parts, neuron).await?, neuron).await };
+/// Which object the bucket that `neuron` has `committed` names, without downloading it; `None` if nothing that could be judged. An
+/// error says that the bucket could not be read.
+pub async fn glance(parts: &Parts, neuron: &Neuron, committed: Option<&str>) -> Result<Option<Hash>, Skip> {
+    let found = async { manifest(parts, &bucket_named(committed)?, neuron).await };
     match found.await {
         Ok((manifest, _)) => Ok(Some(manifest.object)),
         Err(skip) if skip.reason == Reason::Unreachable => Err(skip),
@@ -233,9 +233,14 @@ pub async fn glance(parts: &Parts, neuron: &Neuron) -> Result<Option<Hash>, Skip
 /// The bucket that `neuron` has committed.
 async fn bucket(parts: &Parts, neuron: &Neuron) -> Result<BucketAddress, Skip> {
     // A failure of the own chain connection is not the miner's doing, and no fault of anybody.
-    let commitment = parts.chain.commitment(&neuron.hotkey).await.map_err(|e| Skip::new(Reason::Unreachable, e))?;
+    let committed = parts.chain.commitment(&neuron.hotkey).await.map_err(|e| Skip::new(Reason::Unreachable, e))?;
+    bucket_named(committed.as_deref())
+}
+
+/// The bucket that a commitment names.
+fn bucket_named(committed: Option<&str>) -> Result<BucketAddress, Skip> {
     let none = || Skip::new(Reason::NoBucket, "no bucket is committed on the chain");
-    BucketAddress::parse(&commitment.ok_or_else(none)?).map_err(|why| Skip::new(Reason::BadBucket, why))
+    BucketAddress::parse(committed.ok_or_else(none)?).map_err(|why| Skip::new(Reason::BadBucket, why))
 }
 
 /// The signed manifest: length, form, signature.

@@ -1,6 +1,7 @@
 //! What every miner's bucket names, looked at once a block: a small read each. Who had a delta first is known by it, whatever
 //! block its manifest states, and whoever is judged first.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bistro_core::ids::{Block, Hash, Hotkey};
@@ -46,7 +47,16 @@ pub(super) async fn look_around(parts: Parts, sender: mpsc::Sender<Glances>) {
         {
             (neurons, read_at) = (metagraph.neurons.into(), Some(block));
         }
-        let found = all(&parts, &neurons).await;
+        let me = parts.identity.hotkey();
+        let hotkeys: Vec<Hotkey> = neurons.iter().map(|neuron| neuron.hotkey).filter(|hotkey| *hotkey != me).collect();
+        let committed = match parts.chain.commitments(&hotkeys).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                tracing::warn!(%error, "the buckets could not be looked at in this block: nobody knows who had a delta first");
+                continue;
+            }
+        };
+        let found = all(&parts, &neurons, &committed).await;
         let Ok(answered) = parts.chain.head().await else { continue };
         let glances = Glances { asked: block, answered: answered.max(block), found };
         if matches!(sender.try_send(glances), Err(mpsc::error::TrySendError::Closed(_))) {
@@ -55,15 +65,20 @@ pub(super) async fn look_around(parts: Parts, sender: mpsc::Sender<Glances>) {
     }
 }
 
-async fn all(parts: &Parts, neurons: &Arc<[Neuron]>) -> Vec<(Hotkey, Option<Hash>)> {
+async fn all(
+    parts: &Parts,
+    neurons: &Arc<[Neuron]>,
+    committed: &BTreeMap<Hotkey, Option<String>>,
+) -> Vec<(Hotkey, Option<Hash>)> {
     let (mut looks, turns) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE)));
-    let me = parts.identity.hotkey();
-    for i in (0..neurons.len()).filter(|i| neurons[*i].hotkey != me) {
+    for (i, neuron) in neurons.iter().enumerate() {
+        let Some(committed) = committed.get(&neuron.hotkey).cloned() else { continue };
         let (parts, neurons, turns) = (parts.clone(), neurons.clone(), turns.clone());
         looks.spawn(async move {
             let _turn = turns.acquire().await;
             // A bucket that cannot be read shows nothing.
-            Some((neurons[i].hotkey, fetch::glance(&parts, &neurons[i]).await.ok()?))
+            let object = fetch::glance(&parts, &neurons[i], committed.as_deref()).await.ok()?;
+            Some((neurons[i].hotkey, object))
         });
     }
     looks.join_all().await.into_iter().flatten().collect()

@@ -456,7 +456,8 @@ impl Validator {
         self.measure().await?;
         self.data.save(state::FILE, &self.state)?;
         if self.leads && self.lineage.hotkey == self.parts.identity.hotkey() {
-            self.snapshots.finish(&self.parts, &self.lineage).await;
+            // One of an older master is not needed any more.
+            drop(self.snapshots);
             self.lineage = publish::snapshot_now(&self.parts, self.head, &self.master, &self.lineage).await?.into();
         }
         self.publisher.finish(self.head).await;

@@ -14,7 +14,7 @@ use crate::{NodeError, Parts, leader};
 /// Steps behind the snapshot at which the loop waits for the next one: a manifest has room for [`MAX_CHAIN`].
 const LONGEST: u64 = MAX_CHAIN as u64 - SNAPSHOT_EVERY;
 
-/// The upload that is under way, if there is one.
+/// The upload that is under way, if there is one. Dropped with this, it leaves nothing half in the bucket.
 pub(super) struct Snapshots {
     parts: Parts,
     storing: Option<AbortOnDropHandle<Result<Snapshot, NodeError>>>,
@@ -56,15 +56,6 @@ impl Snapshots {
                 tracing::warn!(%error, "the master could not be stored whole; that is tried again after the next step");
                 Ok(None)
             }
-        }
-    }
-
-    /// Waits for the upload that is under way, so that nothing half is left in the bucket.
-    pub(super) async fn finish(&mut self, loops: &Parts, lineage: &MasterManifest) {
-        let Some(storing) = self.storing.take() else { return };
-        loops.pulse.beat_within("waiting for a snapshot to be stored", patience(lineage));
-        if let Err(error) = joined(storing).await {
-            tracing::warn!(%error, "the master could not be stored whole");
         }
     }
 }
