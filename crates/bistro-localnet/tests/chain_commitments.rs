@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use bistro_core::ids::Hotkey;
-use bistro_core::ports::Chain as _;
 use bistro_localnet::network::{LocalNetwork, Setup};
 
 #[tokio::test(flavor = "multi_thread")]
