@@ -105,7 +105,9 @@ async fn status_of(network: &LocalNetwork, role: &str, member: &Member, more: &[
     command.args(["status", "--data-dir", folder.to_str().unwrap()]).args(more).env("HOME", "/nonexistent");
     let names =
         ["AWS_ENDPOINT_URL", "AWS_REGION", "BT_SUBTENSOR_NETWORK", "BT_SUBTENSOR_CHAIN_ENDPOINT", "BISTRO_NETUID"];
-    names.iter().for_each(|name| drop(command.env_remove(name)));
+    for name in names {
+        command.env_remove(name);
+    }
     tokio::time::timeout(PATIENCE, command.stdout(Stdio::piped()).output()).await.expect("it answers").unwrap()
 }
 
