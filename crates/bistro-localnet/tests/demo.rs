@@ -6,11 +6,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-/// Text with structure that a model finds soon: a small grammar over few words. The speeches themselves are for the demo;
-/// the tests need no download.
+/// Text with structure that a model finds soon: a small grammar over few words. Names that only some neighbouring sentences
+/// have make a page worth more to whoever trained on it, as in any real text: without them premiums are noise, and once in
+/// a hundred runs chance says of a miner that it did not work. The speeches themselves are for the demo; the tests need no
+/// download.
 fn write_corpus(dir: &Path) {
     let nouns = ["union", "senate", "people", "country", "army", "treaty", "river", "harvest", "treasury", "war"];
     let verbs = ["keeps", "serves", "asks", "gives", "defends", "builds"];
+    let syllables = ["ka", "mo", "ri", "te", "lu", "so", "na", "vi", "da", "pe"];
     let mut text = String::new();
     let mut state = 1_u64;
     let mut draw = |n: usize| {
@@ -18,8 +21,12 @@ fn write_corpus(dir: &Path) {
         (state >> 33) as usize % n
     };
     while text.len() < 400_000 {
-        let (a, v, b) = (nouns[draw(nouns.len())], verbs[draw(verbs.len())], nouns[draw(nouns.len())]);
-        let _ = write!(text, "The {a} of the United States {v} the {b}, and the {b} {v} the {a}.\n\n");
+        let names: [String; 3] = std::array::from_fn(|_| (0..4).map(|_| syllables[draw(10)]).collect());
+        for _ in 0..40 {
+            let (a, v, b) = (nouns[draw(10)], verbs[draw(6)], nouns[draw(10)]);
+            let [here, there] = [draw(3), draw(3)].map(|i| &names[i]);
+            let _ = write!(text, "The {a} of {here} {v} the {b}, and the {b} of {there} {v} the {a}.\n\n");
+        }
     }
     std::fs::write(dir.join("grammar.txt"), text).unwrap();
 }
