@@ -9,11 +9,8 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use bistro_localnet::network::{LocalNetwork, Setup};
-use serde_json::Value;
+use programs::PATIENCE;
 use tokio::process::{Child, Command};
-
-/// How long anything here may take beside other tests.
-const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The validator's log in the network's folder.
 const LOG: &str = "state/validator/log/00000000000000000000.jsonl";
@@ -49,8 +46,7 @@ async fn network(dir: &Path) -> (LocalNetwork, [Command; 2]) {
 }
 
 async fn interrupted(child: Child) -> Output {
-    let pid = child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
+    programs::interrupt(&child).await;
     ended(child).await
 }
 
@@ -100,25 +96,6 @@ async fn a_miner_whose_disk_is_full_trains_on_and_leaves_nothing_half_written() 
     network.stop().await;
 }
 
-/// Whether the published log holds, by whoever follows it, once it tells of `count` verdicts.
-async fn audited(network: &LocalNetwork, count: u64) -> Value {
-    let asked = async {
-        loop {
-            let mut replay = programs::program("validator");
-            replay.args(["replay", "--json", "--netuid", &network.setup.netuid.to_string()]);
-            replay.args(["--subtensor.chain_endpoint", &network.chain.url()]);
-            replay.env("AWS_ENDPOINT_URL", network.s3.endpoint()).stdout(Stdio::piped());
-            let output = replay.output().await.unwrap();
-            let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            if report["judged"].as_u64() >= Some(count) {
-                return report;
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asked).await.expect("the log is published")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_validator_whose_disk_is_full_ends_and_goes_on_where_it_was() {
     let dir = tempfile::tempdir().unwrap();
@@ -133,7 +110,7 @@ async fn a_validator_whose_disk_is_full_ends_and_goes_on_where_it_was() {
 
     let judging = start(&validator, None);
     let judged = before.matches("\"judged\"").count() as u64;
-    let report = audited(&network, judged + 2).await;
+    let report = programs::audited(&network, |report| report["judged"].as_u64() >= Some(judged + 2)).await;
     assert!(report["differences"] == serde_json::json!([]) && report["broken"].is_null(), "{report}");
     let whole = before.rfind('\n').map_or("", |end| &before[..=end]);
     assert!(std::fs::read_to_string(&log).unwrap().starts_with(whole), "what was written stands");

@@ -9,13 +9,11 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use bistro_localnet::network::{LocalNetwork, Member, Setup};
+use programs::PATIENCE;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
-
-/// How long anything here may take beside other tests.
-const PATIENCE: Duration = Duration::from_mins(2);
+use tokio::process::Child;
 
 struct Running {
     child: Child,
@@ -77,24 +75,8 @@ impl Running {
 
     /// Ctrl-C, and the status it ends with.
     async fn interrupt(mut self) -> Option<i32> {
-        let pid = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
+        programs::interrupt(&self.child).await;
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap().code()
-    }
-}
-
-/// A command of another shell: no keys, no region, and an instance-metadata service that nobody is to ask.
-async fn observed(network: &LocalNetwork, role: &str, args: &[&str]) -> Output {
-    let metadata = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut command = programs::program(role);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.args(args).args(["--netuid", &network.setup.netuid.to_string()]);
-    command.args(["--subtensor.chain_endpoint", &network.chain.url()]);
-    command.env("AWS_ENDPOINT_URL", network.s3.endpoint()).env_remove("AWS_REGION").env("HOME", "/nonexistent");
-    command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{}", metadata.local_addr().unwrap()));
-    tokio::select! {
-        output = command.output() => output.unwrap(),
-        _ = metadata.accept() => panic!("the instance-metadata service is asked"),
     }
 }
 
@@ -109,21 +91,6 @@ async fn status_of(network: &LocalNetwork, role: &str, member: &Member, more: &[
         command.env_remove(name);
     }
     tokio::time::timeout(PATIENCE, command.stdout(Stdio::piped()).output()).await.expect("it answers").unwrap()
-}
-
-/// What anybody finds who follows the published log, once it tells of the weights that the chain has.
-async fn audited(network: &LocalNetwork) -> Value {
-    let audited = async {
-        loop {
-            let output = observed(network, "validator", &["replay", "--json"]).await;
-            let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            if report["on_chain"]["set_at"].is_u64() {
-                return report;
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, audited).await.expect("the published log tells of the weights on the chain")
 }
 
 fn said(output: &Output) -> String {
@@ -198,7 +165,7 @@ async fn programs_are_seen_by_page_metrics_status_and_log_without_a_secret() {
         seen.push(said(&output));
     }
 
-    let audit = audited(&network).await;
+    let audit = programs::audited(&network, |report| report["on_chain"]["set_at"].is_u64()).await;
     assert_eq!(audit["hotkey"], judge.hotkey.to_string(), "{audit}");
     assert!(audit["differences"] == serde_json::json!([]) && audit["broken"].is_null(), "{audit}");
 
@@ -210,7 +177,7 @@ async fn programs_are_seen_by_page_metrics_status_and_log_without_a_secret() {
     let wallet = [("name", worker.name.as_str()), ("path", network.setup.dir.join("wallets").to_str().unwrap())]
         .map(|(flag, value)| format!("--wallet.{flag}={value}"));
     let flags = ["status", "--json", "--data-dir", folder.to_str().unwrap(), &wallet[0], &wallet[1]];
-    let later: Value = serde_json::from_str(&said(&observed(&network, "miner", &flags).await)).unwrap();
+    let later: Value = serde_json::from_str(&said(&programs::observed(&network, "miner", &flags).await)).unwrap();
     assert_eq!(later["running"], false, "{later}");
     assert!(later["judgements"][0]["judged"].as_u64() > Some(0), "{later}");
     for (log, last) in [(judge_log, "stopped; this master is published"), (miner_log, "stopped; saved work")] {

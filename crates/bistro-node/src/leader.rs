@@ -62,7 +62,7 @@ pub async fn find_after(
     parts: &Parts,
     metagraph: &Metagraph,
 ) -> Result<Option<Leader>, PortError> {
-    let heard = metagraph.block.since(known.block) <= SILENT_BLOCKS;
+    let heard = silent_for(known, metagraph.block) <= SILENT_BLOCKS;
     find_but(heard.then_some(known.hotkey), parts, metagraph).await
 }
 
@@ -70,7 +70,9 @@ async fn find_but(needed: Option<Hotkey>, parts: &Parts, metagraph: &Metagraph) 
     let mut heard_last: Option<Leader> = None;
     for neuron in metagraph.by_authority().into_iter().take(CANDIDATES) {
         match read(parts, neuron).await {
-            Ok(Some(leader)) if leader.silent_for(metagraph.block) <= SILENT_BLOCKS => return Ok(Some(leader)),
+            Ok(Some(leader)) if silent_for(&leader.manifest, metagraph.block) <= SILENT_BLOCKS => {
+                return Ok(Some(leader));
+            }
             Ok(Some(leader)) => {
                 if heard_last.as_ref().is_none_or(|last| last.manifest.block < leader.manifest.block) {
                     heard_last = Some(leader);
@@ -86,6 +88,11 @@ async fn find_but(needed: Option<Hotkey>, parts: &Parts, metagraph: &Metagraph) 
     Ok(heard_last)
 }
 
+/// Blocks since the publisher of `manifest` was last heard.
+fn silent_for(manifest: &MasterManifest, block: Block) -> u64 {
+    block.since(manifest.block)
+}
+
 /// Whether `me` publishes masters: it is the leader, or the first by authority; or the leader is silent, and so is everybody
 /// before `me`, each of whom has as long to take over.
 pub(crate) fn leads(metagraph: &Metagraph, me: &Hotkey, found: Option<&Leader>) -> bool {
@@ -96,7 +103,7 @@ pub(crate) fn leads(metagraph: &Metagraph, me: &Hotkey, found: Option<&Leader>) 
     };
     let Some(leader) = found else { return rank == 0 };
     let before = order[..rank].iter().filter(|hotkey| **hotkey != leader.manifest.hotkey).count() as u64;
-    let silent = leader.silent_for(metagraph.block);
+    let silent = silent_for(&leader.manifest, metagraph.block);
     rank == 0 || leader.manifest.hotkey == *me || silent > SILENT_BLOCKS * (before + 1)
 }
 
@@ -153,11 +160,6 @@ impl Leader {
     /// The same validator's newest master: one small read, without asking the chain who leads.
     pub async fn again(&self, parts: &Parts) -> Result<Option<Self>, PortError> {
         read_from(parts, self.bucket.clone(), self.manifest.hotkey).await
-    }
-
-    /// Blocks since it was last heard.
-    fn silent_for(&self, block: Block) -> u64 {
-        block.since(self.manifest.block)
     }
 
     fn folder(&self) -> Folder {

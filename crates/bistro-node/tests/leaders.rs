@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bistro_core::events::Event;
 use bistro_core::ids::{Hash, Hotkey};
 use bistro_core::params::ModelSpec;
-use bistro_core::ports::{BucketAddress, OwnBucket, PortError, PublicBuckets, Put, ReadLimits, Retry};
+use bistro_core::ports::{BucketAddress, PortError, PublicBuckets, Put, ReadLimits, Retry};
 use bistro_core::protocol::{Encoding, Folder, Signed};
 use bistro_node::leader::{self, Leader, SILENT_BLOCKS};
 use bistro_node::replay::source;
@@ -22,6 +22,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use world::gate::{self, Rule};
 use world::{NETUID, ToyBuild, World, rules};
 
 const FIRST: Hotkey = Hotkey([1; 32]);
@@ -169,58 +170,24 @@ async fn a_validator_that_is_back_begins_from_what_it_published_not_from_what_a_
     m.await.unwrap().unwrap();
 }
 
-/// Buckets in which one object cannot be read for a while: the server is there, and refuses for now.
-#[derive(Clone)]
-struct FakeOutage {
-    own: Arc<dyn OwnBucket>,
-    public: Arc<dyn PublicBuckets>,
+/// One object cannot be read for a while: the server is there, and refuses for now.
+struct Outage {
     key: String,
     on: Arc<AtomicBool>,
 }
 
-impl FakeOutage {
-    fn check(&self, key: &str) -> Result<(), PortError> {
+impl Outage {
+    fn of(key: &str, on: &Arc<AtomicBool>) -> Self {
+        Self { key: key.into(), on: on.clone() }
+    }
+}
+
+#[async_trait]
+impl Rule for Outage {
+    async fn read(&self, key: &str) -> Result<(), PortError> {
         let refused = key == self.key && self.on.load(Ordering::Relaxed);
         let slow = || PortError { name: "Server".into(), message: "503 SlowDown".into(), retry: Retry::Soon };
         if refused { Err(slow()) } else { Ok(()) }
-    }
-
-    /// The world as `hotkey` meets it, without the object `key` while `on`.
-    fn of(parts: Parts, key: &str, on: &Arc<AtomicBool>) -> Parts {
-        let fake = Self { own: parts.own.clone(), public: parts.public.clone(), key: key.into(), on: on.clone() };
-        Parts { own: Arc::new(fake.clone()), public: Arc::new(fake), ..parts }
-    }
-}
-
-#[async_trait]
-impl PublicBuckets for FakeOutage {
-    async fn get(&self, bucket: &BucketAddress, key: &str, limits: ReadLimits) -> Result<Option<Bytes>, PortError> {
-        self.check(key)?;
-        self.public.get(bucket, key, limits).await
-    }
-}
-
-#[async_trait]
-impl OwnBucket for FakeOutage {
-    fn address(&self) -> BucketAddress {
-        self.own.address()
-    }
-
-    async fn put(&self, key: &str, body: Bytes, mode: Put) -> Result<(), PortError> {
-        self.own.put(key, body, mode).await
-    }
-
-    async fn get(&self, key: &str, max_bytes: u64) -> Result<Option<Bytes>, PortError> {
-        self.check(key)?;
-        self.own.get(key, max_bytes).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
-        self.own.list(prefix).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), PortError> {
-        self.own.delete(key).await
     }
 }
 
@@ -233,8 +200,8 @@ async fn nobody_goes_back_to_an_older_leader_while_the_newer_cannot_be_read() {
     let dir = dir.path();
     let (key, out) = (Folder::new(NETUID, &SECOND).master(), Arc::new(AtomicBool::new(false)));
     let first = validate(&world, FIRST, dir, 1, &stop);
-    let mut second = validate_with(FakeOutage::of(world.parts(SECOND, dir), &key, &out), 4, &stop);
-    let miner = FakeOutage::of(world.parts(MINER, dir), &key, &out);
+    let mut second = validate_with(gate::behind(Outage::of(&key, &out), world.parts(SECOND, dir)), 4, &stop);
+    let miner = gate::behind(Outage::of(&key, &out), world.parts(MINER, dir));
     let board = miner.board.clone();
     let m = mine_with(miner, &stop);
     blocks(30).await;
@@ -249,7 +216,7 @@ async fn nobody_goes_back_to_an_older_leader_while_the_newer_cannot_be_read() {
         if restart {
             second.abort();
             assert!((&mut second).await.unwrap_err().is_cancelled());
-            second = validate_with(FakeOutage::of(world.parts(SECOND, dir), &key, &out), 5, &stop);
+            second = validate_with(gate::behind(Outage::of(&key, &out), world.parts(SECOND, dir)), 5, &stop);
         }
         for _ in 0..20 {
             blocks(1).await;

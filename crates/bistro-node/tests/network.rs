@@ -4,7 +4,6 @@
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,18 +12,18 @@ use bistro_core::ids::{Block, Hash, Hotkey, Uid};
 use bistro_core::mechanism::Verdict;
 use bistro_core::pages::{PageId, schedule};
 use bistro_core::params::{Params, Tensor};
-use bistro_core::ports::{BucketAddress, OwnBucket, PortError, Put, Retry};
+use bistro_core::ports::{PortError, Retry};
 use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
 use bistro_core::rules::Rules;
 use bistro_core::skip::Reason;
 use bistro_node::{Build as _, NodeError, Parts, audit, judgements, leader, log, miner, validator};
-use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use world::gate::{self, Rule};
 use world::{HolesBuild, NETUID, ToyBuild, World, commit_bucket, loss_of, rules};
 
 fn key(n: u8) -> Hotkey {
@@ -355,35 +354,16 @@ async fn poison_after_honest_work_costs_the_score() {
     honest.await.unwrap().unwrap();
 }
 
-/// A bucket that stores a master whole only when it is let.
-struct FakeSlowBucket {
-    own: Arc<dyn OwnBucket>,
-    open: watch::Receiver<bool>,
-}
+/// Masters are stored whole only while this is open.
+struct WholeMasters(watch::Receiver<bool>);
 
 #[async_trait]
-impl OwnBucket for FakeSlowBucket {
-    fn address(&self) -> BucketAddress {
-        self.own.address()
-    }
-
-    async fn put(&self, key: &str, body: Bytes, mode: Put) -> Result<(), PortError> {
+impl Rule for WholeMasters {
+    async fn write(&self, key: &str) -> Result<(), PortError> {
         if key.ends_with(".safetensors") && key.contains("/master-") {
-            self.open.clone().wait_for(|open| *open).await.unwrap();
+            self.0.clone().wait_for(|open| *open).await.unwrap();
         }
-        self.own.put(key, body, mode).await
-    }
-
-    async fn get(&self, key: &str, max_bytes: u64) -> Result<Option<Bytes>, PortError> {
-        self.own.get(key, max_bytes).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
-        self.own.list(prefix).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), PortError> {
-        self.own.delete(key).await
+        Ok(())
     }
 }
 
@@ -393,8 +373,7 @@ impl OwnBucket for FakeSlowBucket {
 async fn the_loop_does_not_wait_for_a_master_that_is_stored_whole() {
     let (dir, world, rules, stop) = stage(3, "recommended");
     let (gate, open) = watch::channel(true);
-    let mut parts = world.parts(key(1), dir.path());
-    parts.own = Arc::new(FakeSlowBucket { own: parts.own, open });
+    let parts = gate::behind(WholeMasters(open), world.parts(key(1), dir.path()));
     let v = start_validator(parts, &rules, &stop);
     let miners = [2, 3].map(|n| start_miner(world.parts(key(n), dir.path()), n, &stop));
     blocks(3).await;

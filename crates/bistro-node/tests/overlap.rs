@@ -11,14 +11,14 @@ use async_trait::async_trait;
 use bistro_core::events::{Event, Judged, Record};
 use bistro_core::ids::Hotkey;
 use bistro_core::params::{ModelSpec, Params};
-use bistro_core::ports::{BucketAddress, Learner, Pages, PortError, PublicBuckets, ReadLimits, StepReport};
+use bistro_core::ports::{Learner, Pages, PortError, StepReport};
 use bistro_core::protocol::Encoding;
 use bistro_core::rules::Rules;
 use bistro_core::tokens::TokenBatch;
 use bistro_node::{Build, Parts, leader, log, miner, validator};
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use world::gate::{self, Rule};
 use world::{ToyBuild, World, rules};
 
 const VALIDATOR: Hotkey = Hotkey([1; 32]);
@@ -68,19 +68,16 @@ impl Build for CountedBuild {
     }
 }
 
-/// Buckets whose deltas are on the way for as long as the gate is closed.
-struct FakeSlowDeltas {
-    public: Arc<dyn PublicBuckets>,
-    open: watch::Receiver<bool>,
-}
+/// Deltas are on their way until this is open.
+struct Deltas(watch::Receiver<bool>);
 
 #[async_trait]
-impl PublicBuckets for FakeSlowDeltas {
-    async fn get(&self, bucket: &BucketAddress, key: &str, limits: ReadLimits) -> Result<Option<Bytes>, PortError> {
+impl Rule for Deltas {
+    async fn read(&self, key: &str) -> Result<(), PortError> {
         if key.contains("/delta-") {
-            self.open.clone().wait_for(|open| *open).await.unwrap();
+            self.0.clone().wait_for(|open| *open).await.unwrap();
         }
-        self.public.get(bucket, key, limits).await
+        Ok(())
     }
 }
 
@@ -120,8 +117,7 @@ async fn the_master_is_measured_while_a_delta_is_on_its_way_and_never_in_vain() 
     let world = World::new(&[1, 2, 3].map(|n| Hotkey([n; 32])));
     let (gate, open) = watch::channel(false);
     let asked = Arc::new(AtomicUsize::new(0));
-    let mut parts = world.parts(VALIDATOR, dir.path());
-    parts.public = Arc::new(FakeSlowDeltas { public: parts.public, open });
+    let parts = gate::behind(Deltas(open), world.parts(VALIDATOR, dir.path()));
     let v = tokio::task::spawn_local({
         let (build, stop) = (CountedBuild(asked.clone()), stop.clone());
         let options = validator::Options { rules: rules.clone(), seed: [1; 32], version: "test".into() };

@@ -85,8 +85,8 @@ struct Said {
 impl Said {
     /// What the running miner has read.
     fn by(view: &View) -> Self {
-        let miner = view.status.miner.clone().unwrap_or_default();
-        Self { of: miner.judgements, read: miner.judgements_read }
+        let Some(miner) = &view.status.miner else { return Self::default() };
+        Self { of: miner.judgements.clone(), read: miner.judgements_read }
     }
 }
 

@@ -76,8 +76,7 @@ impl Miner {
         match self.saved().await {
             Err(NodeError::Io(error)) => {
                 self.base_saved = false;
-                let data_dir = self.data.join("");
-                tracing::warn!(%error, data_dir = %data_dir.display(),
+                tracing::warn!(%error, data_dir = %self.parts.data_dir.display(),
                     "the work could not be saved: training and uploads go on, and a restart would begin at the last save. \
                      Make room on that disk");
                 Ok(())

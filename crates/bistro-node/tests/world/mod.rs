@@ -1,6 +1,8 @@
 //! A network in one process: the simulator's chain at a quicker pace, fake buckets, and a model so small that two honest
 //! miners find the same.
 
+pub mod gate;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
