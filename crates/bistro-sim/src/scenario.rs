@@ -37,11 +37,11 @@ pub struct Scenario {
 }
 
 impl Default for Scenario {
-    /// Two honest miners among four who are not, everything failing one time in ten.
+    /// Two honest miners among four who are not, everything failing one time in ten; long enough for weights to be set.
     fn default() -> Self {
         Self {
             rules: "recommended".into(),
-            blocks: 80,
+            blocks: 100,
             faults: 0.1,
             kills: 2,
             reorganisations: 4,

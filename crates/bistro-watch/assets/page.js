@@ -79,12 +79,14 @@ function skips(counts) {
 }
 
 function weightsTile(status) {
-  const { weights, miners } = status.validator;
+  const { weights, miners, evidence } = status.validator;
   const set = weights.last_update == null ? 'never set yet' : `set ${plural(Math.max(0, status.block - weights.last_update), 'block')} ago`;
   if (weights.refused) return tile('weights', 'refused', '', `${weights.refused.name}; ${set}`, true);
   if (weights.due_in == null) return tile('weights', 'not allowed', '', set, true);
   if (weights.due_in > 0) return tile('weights due in', count(weights.due_in), weights.due_in === 1 ? 'block' : 'blocks', set);
-  return tile('weights', 'due', '', miners.some(m => m.share > 0) ? set : 'nobody has a score yet');
+  if (miners.some(m => m.share > 0)) return tile('weights', 'due', '', set);
+  const early = evidence ? `nobody is paid yet: evidence ${evidence.found.toFixed(1)} of ${evidence.asked.toFixed(1)}` : 'nobody has a score yet';
+  return tile('weights', 'due', '', early);
 }
 
 function validatorParts(view) {

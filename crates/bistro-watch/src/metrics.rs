@@ -163,6 +163,8 @@ metrics! {
         |view| validator(view, |v| one(v.weights.last_update.map(|set| view.status.block.since(set) as f64)));
     "bistro_validator_weights_blocked" Gauge Validator "name" "1 while the last attempt was refused, with the chain's name of the refusal"
         |view| validator(view, |v| v.weights.refused.iter().map(|refused| (vec![("name", refused.name.clone())], 1.0)).collect());
+    "bistro_validator_evidence" Gauge Validator "" "What premiums show of who trained, in what it takes to tell it: from 1 on shown pages are paid; absent where the rules do not ask for them"
+        |view| validator(view, |v| one(v.evidence.map(|evidence| evidence.found / evidence.asked)));
     "bistro_validator_miner_weight_ratio" Gauge Validator "uid,hotkey" "A miner's share of the weights that are offered to the chain"
         |view| of_miners(view, |row| Some(row.share));
     "bistro_validator_miner_local_loss_nats" Gauge Validator "uid,hotkey" "Moving average of a miner's losses on its local pages"

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use bistro_core::mechanism::Evidence;
 use bistro_node::status::validator::{Fate, LastDelta, MinerRow};
 use bistro_node::status::{Judgement, MinerStatus, Premium, ValidatorStatus};
 
@@ -64,6 +65,9 @@ fn validator_lines(text: &mut String, view: &View, v: &ValidatorStatus) {
     let (accepted, rejected) = (v.counts.accepted, v.counts.rejected);
     line(text, "deltas", format!("{accepted} accepted, {rejected} refused, {skipped} passed over"));
     line(text, "weights", weights(view, v));
+    if let Some(evidence) = &v.evidence {
+        line(text, "pay", pay(evidence));
+    }
     if !v.miners.is_empty() {
         let _ = writeln!(text, "\n  uid hotkey     weight  local global premium accepted  last delta");
     }
@@ -95,6 +99,19 @@ pub fn weights(view: &View, v: &ValidatorStatus) -> String {
         (None, Some(blocks)) => format!("due in {blocks} blocks; {set}"),
         (None, None) => format!("the chain takes none of this hotkey: it lacks stake or permit; {set}"),
     }
+}
+
+/// What is paid for at present, and why.
+pub fn pay(evidence: &Evidence) -> String {
+    let Evidence { found, asked, verdicts } = evidence;
+    if evidence.is_clear() {
+        return format!("by the pages that deltas know: evidence {found:.1}, where {asked:.1} tells who trained");
+    }
+    let told = format!("evidence {found:.1} of the {asked:.1} that tells who trained");
+    if evidence.is_early() {
+        return format!("nobody yet: {told}, after {verdicts} verdicts of at most {:.0}", evidence.patience().ceil());
+    }
+    format!("by gains alone: {told}, after {verdicts} verdicts")
 }
 
 fn fate(view: &View, last: &LastDelta) -> String {
@@ -208,6 +225,17 @@ pub fn bytes(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_paid_for_and_why_is_told() {
+        let told = |found, verdicts| pay(&Evidence { found, asked: 6.66, verdicts });
+        assert_eq!(told(7.0, 9), "by the pages that deltas know: evidence 7.0, where 6.7 tells who trained");
+        assert_eq!(
+            told(3.0, 9),
+            "nobody yet: evidence 3.0 of the 6.7 that tells who trained, after 9 verdicts of at most 27"
+        );
+        assert_eq!(told(3.0, 27), "by gains alone: evidence 3.0 of the 6.7 that tells who trained, after 27 verdicts");
+    }
 
     #[test]
     fn sizes_and_times_are_told_in_units_that_suit_them() {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bistro_core::events::Event;
 use bistro_core::ids::{Block, Hash, Hotkey, Uid};
+use bistro_core::mechanism::Evidence;
 use bistro_core::skip::{Reason, Skip};
 use bistro_node::status::miner::{BaseStatus, Upload};
 use bistro_node::status::validator::VerdictPoint;
@@ -47,6 +48,7 @@ fn everything() -> View {
         validator.record(1, Block(1), &event);
     }
     (validator.weights.due_in, validator.weights.last_update) = (Some(1), Some(Block(1)));
+    validator.evidence = Some(Evidence { found: 1.0, asked: 4.5, verdicts: 2 });
     validator.refresh(|_| Some(Uid(1)), |_| (Some(6.0), Some(6.1)), |_| 1.0);
     let miner = status.miner.get_or_insert_default();
     miner.base = Some(BaseStatus { seq: 1, hash: Hash([1; 32]), time: 1 });

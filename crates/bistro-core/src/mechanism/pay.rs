@@ -1,23 +1,24 @@
 //! What each hotkey is paid, where pay is by improvement: for the pages that it was shown to have trained on, and more or
-//! less for a page as its gains are better or worse than the median hotkey's.
+//! less for a page as its gains are better or worse than is usual.
 //!
 //! Gains alone would be fairest if they could be measured. But a delta of a few pages gains little against what two pages
 //! differ by, and the further a run is, the less: two miners who do the same would be paid by chance (docs/mechanism.md has
 //! by how much). So gains count as far as they are [clear](super::credit::Credit::clearness), and premiums, which are, tell the work.
 //!
-//! The quality `q` of a hotkey's work is its credit for a shown page over the median's. Of it, `1` is known beforehand, give or
-//! take `DIFFERENCES` `d`; and by its credit, give or take `1 / t`, where `t` is how clear the median hotkey's gains are. The
+//! The quality `q` of a hotkey's work is its credit for a shown page over the usual. Of it, `1` is known beforehand, give or
+//! take `DIFFERENCES` `d`; and by its credit, give or take `1 / t`, where `t` is how clear a hotkey's gains usually are. The
 //! mean of the two, weighted by the inverse squares of what they are uncertain by, is `1 - k + k · q` with
 //! `k = d² · t² / (1 + d² · t²)`: what a normal prior and a normal error make of one measurement (Gelman et al., *Bayesian Data
 //! Analysis*, 2.5).
 //!
-//! All that a hotkey is compared with are medians of hotkeys, so that no few of them can make it what they like. Where
-//! premiums are not clear, as at the beginning of a run, credit alone is paid.
+//! All that a hotkey is compared with is what is [usual](super::evidence) among those who are shown to train, so that neither
+//! few of them nor many copiers can make it what they like. Where premiums are not clear after as many verdicts as would make them
+//! so, credit alone is paid; before that, nobody is: who has gained by then may have copied.
 
 use std::collections::BTreeMap;
 
 use super::scores::Score;
-use super::{credit, work};
+use super::{Evidence, credit, evidence};
 use crate::ids::Hotkey;
 
 /// How much honest miners are thought to differ in what they make of a page: the standard deviation of their quality.
@@ -26,11 +27,11 @@ const DIFFERENCES: f64 = 0.5;
 /// Clearness at which gains are harm without doubt: noise is beyond it once in fifty times.
 const HARM: f64 = -2.0;
 
-/// Pages a verdict that count, in those of the median hotkey. A faster machine has more of them; and who states all there are
+/// Pages a verdict that count, in the usual ones. A faster machine has more of them; and who states all there are
 /// and is believed once, by luck, has not gained much.
 const FASTEST: f64 = 4.0;
 
-/// Belief that is taken for the median's at least. As premiums scatter, the simulator's honest miners have 0.2 to 0.5; much lower
+/// Belief that is taken for the usual at least. As premiums scatter, the simulator's honest miners have 0.2 to 0.5; much lower
 /// is no measure.
 const LEAST_BELIEF: f64 = 0.25;
 
@@ -38,22 +39,13 @@ const LEAST_BELIEF: f64 = 0.25;
 /// their credit.
 pub(super) fn pay(scores: &BTreeMap<Hotkey, Score>, half_life: f64, page_cap: Option<f64>) -> Vec<(Hotkey, f64)> {
     let all = standings(scores, half_life);
-    let paid = match page_cap.filter(|_| premiums_are_clear(scores)) {
-        Some(cap) => by_page(&all, cap),
-        None => all.iter().map(|hotkey| (hotkey.hotkey, hotkey.credit)).collect(),
+    let evidence = Evidence::of(scores);
+    let paid = match page_cap {
+        Some(cap) if evidence.is_clear() => by_page(&all, cap),
+        Some(_) if evidence.is_early() => Vec::new(),
+        _ => all.iter().map(|hotkey| (hotkey.hotkey, hotkey.credit)).collect(),
     };
     paid.into_iter().filter(|(_, pay)| *pay > 0.0).collect()
-}
-
-/// Of a number for each, the median of those that state pages. Not only of those with credit: chance may leave a copier and few
-/// others with any.
-fn of_stating(scores: &BTreeMap<Hotkey, Score>, number: impl Fn(&work::Work) -> f64) -> Option<f64> {
-    median(scores.values().map(|score| &score.work).filter(|work| work.weight > 0.0).map(number))
-}
-
-/// Whether premiums tell who trained: the median hotkey's do.
-fn premiums_are_clear(scores: &BTreeMap<Hotkey, Score>) -> bool {
-    of_stating(scores, work::Work::clearness).is_some_and(|clearness| clearness >= work::CLEAR)
 }
 
 /// One hotkey as of now.
@@ -63,6 +55,8 @@ struct Standing {
     credit: f64,
     /// How clear they are.
     clearness: f64,
+    /// Evidence that it trains.
+    evidence: f64,
     /// Pages that it was shown to have trained on.
     pages: f64,
 }
@@ -71,14 +65,17 @@ struct Standing {
 fn standings(scores: &BTreeMap<Hotkey, Score>, half_life: f64) -> Vec<Standing> {
     let now = scores.values().map(|score| score.credit.block).max().unwrap_or_default();
     let left = |score: &Score| credit::decay(now.since(score.credit.block), half_life);
-    let usual = of_stating(scores, work::Work::belief).unwrap_or_default().max(LEAST_BELIEF);
+    let works = || scores.values().map(|score| &score.work);
+    let usual = evidence::usual(works().map(|work| (work.belief(), work.evidence())));
+    let usual = usual.unwrap_or_default().max(LEAST_BELIEF);
     let believed = |score: &Score| (score.work.belief() / usual).min(1.0) * score.work.stated();
-    let a_verdict = scores.values().map(|score| believed(score) / score.work.weight);
-    let most = median(a_verdict.filter(|pages| *pages > 0.0)).unwrap_or_default() * FASTEST;
+    let a_verdict = scores.values().map(|score| (believed(score) / score.work.weight, score.work.evidence()));
+    let most = evidence::usual(a_verdict.filter(|(pages, _)| *pages > 0.0)).unwrap_or_default() * FASTEST;
     let standing = |(hotkey, score): (&Hotkey, &Score)| Standing {
         hotkey: *hotkey,
         credit: score.credit.at(now, half_life).units(),
         clearness: score.credit.clearness(),
+        evidence: score.work.evidence(),
         pages: believed(score).min(most * score.work.weight) * left(score),
     };
     scores.iter().map(standing).collect()
@@ -87,24 +84,20 @@ fn standings(scores: &BTreeMap<Hotkey, Score>, half_life: f64) -> Vec<Standing> 
 /// Shown pages times quality.
 fn by_page(all: &[Standing], cap: f64) -> Vec<(Hotkey, f64)> {
     let shown = || all.iter().filter(|hotkey| hotkey.pages > 0.0);
-    let clearness = median(shown().map(|hotkey| hotkey.clearness)).unwrap_or_default().max(0.0);
-    let usual = median(shown().map(|hotkey| hotkey.credit / hotkey.pages)).unwrap_or_default();
+    let usual = |number: fn(&Standing) -> f64| {
+        evidence::usual(shown().map(|hotkey| (number(hotkey), hotkey.evidence))).unwrap_or_default()
+    };
+    let clearness = usual(|hotkey| hotkey.clearness).max(0.0);
+    let usual = usual(|hotkey| hotkey.credit / hotkey.pages);
     let told = (DIFFERENCES * clearness).powi(2);
     let told = told / (1.0 + told);
     let quality = |hotkey: &Standing| {
         let measured = (hotkey.credit / hotkey.pages / usual).min(cap);
-        // Where the median hotkey gains nothing there is nothing to measure by; nor is it clear then, and `told` is 0.
+        // Where gains are usually nothing there is nothing to measure by; nor is it clear then, and `told` is 0.
         if measured.is_finite() { 1.0 - told + told * measured } else { 1.0 }
     };
     let harmless = shown().filter(|hotkey| hotkey.clearness > HARM);
     harmless.map(|hotkey| (hotkey.hotkey, hotkey.pages * quality(hotkey))).collect()
-}
-
-/// The lower one of two; `None` of none.
-pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied()
 }
 
 #[cfg(test)]
@@ -174,7 +167,7 @@ mod tests {
 
     /// The same gains with a tenth of the pages are ten times the quality, of which one and a half counts.
     #[test]
-    fn a_page_is_paid_at_most_so_many_times_the_median() {
+    fn a_page_is_paid_at_most_so_many_times_what_is_usual() {
         let expected = 0.1 * (0.4 + 0.6 * 1.5);
         assert!(near(&paid(&[honest(), honest(), honest(), Miner(&CLEAR, KNOWN, 1)]), &[1.0, 1.0, 1.0, expected]));
     }
@@ -216,15 +209,6 @@ mod tests {
         assert!(near(&pay, &[1.0, 1.0, 1.0, 0.0]), "{pay:?}");
     }
 
-    #[test]
-    fn the_median_is_the_lower_middle() {
-        let median = |values: &[f64]| median(values.iter().copied());
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0, 1.0]), Some(1.0));
-        assert_eq!(median(&[5.0, 1.0, 4.0, 2.0, 3.0]), Some(3.0));
-        assert_eq!(median(&[5.0, 1.0, 4.0, 2.0, 3.0, 6.0]), Some(3.0));
-    }
-
     /// After a half-life without a verdict.
     #[test]
     fn old_work_is_paid_half() {
@@ -256,7 +240,7 @@ mod tests {
 
     /// Premiums scatter, so that an honest miner is believed by half: that is what the others are measured by.
     #[test]
-    fn who_is_believed_as_the_median_is_paid_for_all_its_pages() {
+    fn who_is_believed_as_is_usual_is_paid_for_all_its_pages() {
         let scattered = Miner(&CLEAR, &[0.3, 0.1, 0.25, 0.15, 0.35, 0.05], 10);
         let sure = Miner(&CLEAR, &[0.4], 10);
         let pay = paid(&[scattered.clone(), scattered.clone(), scattered, sure]);
@@ -278,14 +262,35 @@ mod tests {
     #[test]
     fn where_premiums_are_noise_gains_are_paid() {
         let noise: [&[f64]; 3] = [&[0.2, -0.3, 0.1], &[-0.1, 0.2, -0.2], &[-0.2, -0.1, 0.3]];
-        let pay = paid(&noise.map(|premiums| Miner(&CLEAR, premiums, 10)));
+        let pay = paid(&noise.map(|premiums| Miner(&[0.1; 12], premiums, 10)));
         assert!(near(&pay, &[1.0; 3]), "{pay:?}");
+    }
+
+    /// Three hotkeys: 8.4 of evidence is asked for, and 33 verdicts are waited for.
+    #[test]
+    fn nobody_is_paid_while_it_cannot_be_told_yet_who_trained() {
+        let noise: [&[f64]; 3] = [&[0.2, -0.3, 0.1], &[-0.1, 0.2, -0.2], &[-0.2, -0.1, 0.3]];
+        let early = scores(&noise.map(|premiums| Miner(&[0.1; 11], premiums, 10)));
+        assert!(early.evidence().is_early() && early.pay(100.0, Some(1.5)).is_empty());
+        let paid_by_gains = early.pay(100.0, None);
+        assert_eq!(paid_by_gains.len(), 3, "where nobody asks for work there is nothing to wait for");
+        let clear = scores(&[KNOWN; 3].map(|premiums| Miner(&[0.1; 3], premiums, 10)));
+        assert_eq!(clear.pay(100.0, Some(1.5)).len(), 3);
     }
 
     #[test]
     fn where_nobody_states_pages_gains_are_paid() {
-        let pay = paid(&[Miner(&CLEAR, KNOWN, 0), Miner(&[0.05; 6], KNOWN, 0)]);
+        let pay = paid(&[Miner(&[0.1; 9], KNOWN, 0), Miner(&[0.05; 9], KNOWN, 0)]);
         assert!((0.45..0.6).contains(&pay[1]), "{pay:?}");
+    }
+
+    /// One who works among five copiers, whose premiums are noise.
+    #[test]
+    fn copiers_in_the_majority_are_not_paid() {
+        let noise: [&[f64]; 3] = [&[0.1, -0.1, 0.05, -0.15], &[-0.1, 0.05, -0.05, 0.1], &[-0.05, -0.1, 0.15, 0.0]];
+        let copiers = [0, 1, 2, 0, 1].map(|i| Miner(&[0.1; 20], noise[i], 200));
+        let pay = paid(&[vec![Miner(&[0.1; 20], KNOWN, 10)], copiers.to_vec()].concat());
+        assert!(near(&pay, &[1.0, 0.0, 0.0, 0.0, 0.0, 0.0]), "{pay:?}");
     }
 
     /// Two of three who work had bad luck and have no credit: that does not make those paid who do not work.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::credit::{Credit, Earned, GoingRate};
 use super::work::{self, Shown, Work};
-use super::{MovingAverage, pay};
+use super::{Evidence, MovingAverage, evidence, pay};
 use crate::ids::{Block, Hotkey};
 
 /// How verdicts become scores.
@@ -40,7 +40,7 @@ pub enum PayRules {
         /// Global pages on which an accepted delta's gain is measured, beside those that it was chosen by.
         proof_pages: usize,
         /// With it, pay is for the pages that a hotkey was shown to have trained on (see [`super::work`]), each at most so
-        /// many times what the median hotkey's gains make of one (see [`super::pay`]). Without it, nobody asks for pages, and
+        /// many times what gains usually make of one (see [`super::pay`]). Without it, nobody asks for pages, and
         /// pay is for gains alone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         page_cap: Option<f64>,
@@ -145,10 +145,15 @@ impl Scores {
         }
     }
 
-    /// The median of the hotkeys' mean premiums (see [`super::work`]), so that no few of them, by learning one page by heart,
+    /// What is usual of the hotkeys' mean premiums (see [`super::work`]), so that no few of them, by learning one page by heart,
     /// can make it what nobody else reaches.
     fn usual_premium(&self) -> Option<f64> {
-        pay::median(self.by_hotkey.values().filter_map(|score| score.work.premium()))
+        evidence::usual(self.by_hotkey.values().map(|Score { work, .. }| (work.premium(), work.evidence())))
+    }
+
+    /// What premiums have shown so far of who trained.
+    pub fn evidence(&self) -> Evidence {
+        Evidence::of(&self.by_hotkey)
     }
 
     /// Takes in a faulty delta.

@@ -8,7 +8,7 @@
 //! - Each verdict says little: what is believed is the mean over them. So luck on a long statement is worth no more than on
 //!   a short one.
 //! - Where text is so easy, or a dataset so small, that no page is learned by more than others, premiums tell nothing, and
-//!   nothing is asked for: they have to be [`CLEAR`].
+//!   nothing is asked for: there has to be [evidence](super::evidence).
 //! - A page counts once. As with credit, what is not merged yet is counted anew with each verdict.
 
 use serde::{Deserialize, Serialize};
@@ -21,13 +21,6 @@ const MAX_COUNTED: usize = 1024;
 /// Verdicts that speak neither for nor against, which everybody begins with: one lucky verdict on a long statement is not
 /// worth the trouble.
 const DOUBTS: f64 = 3.0;
-
-/// Verdicts that are few: their mean is not far from chance yet.
-const FEW: f64 = 3.0;
-
-/// [`Work::clearness`] from which premiums tell who trained. Eight verdicts of noise have it in a tenth of all cases; two of
-/// the simulator's toy, in which a premium is the least clear, have it mostly, and one of `nano`.
-pub const CLEAR: f64 = 0.4;
 
 /// What a verdict shows of work.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,7 +44,7 @@ pub struct Work {
     pub belief: f64,
     /// Sum of the premiums, decayed likewise.
     pub premiums: f64,
-    /// Sum of their squares.
+    /// Sum of their squares, each decayed twice: the variance of the sum.
     pub squares: f64,
     /// Sum of the weights of all three.
     pub weight: f64,
@@ -80,6 +73,7 @@ impl Work {
         for sum in [settled, belief, premiums, squares, weight] {
             *sum *= left;
         }
+        *squares *= left;
         let stated = shown.map_or(&[][..], |shown| &shown.pages);
         self.pending = stated.iter().copied().filter(|page| !self.counted.contains(page)).collect();
         if let Some(Shown { premium, .. }) = shown.filter(|shown| !shown.pages.is_empty() && shown.premium.is_finite())
@@ -95,14 +89,21 @@ impl Work {
         self.belief += believed;
     }
 
-    /// The mean premium, if it is one; nats a token.
-    pub fn premium(&self) -> Option<f64> {
-        (self.premiums > 0.0).then_some(self.premiums / self.weight)
+    /// The mean premium, nats a token; 0 if there is none.
+    pub fn premium(&self) -> f64 {
+        if self.weight > 0.0 { self.premiums / self.weight } else { 0.0 }
     }
 
-    /// How far the mean premium is from chance: in root mean squares of all, less for few. About 0 for noise.
+    /// How far the premiums are from chance: their sum in root sums of their squares, as of
+    /// [gains](super::credit::Credit::clearness).
     pub fn clearness(&self) -> f64 {
-        self.premiums / ((self.weight + FEW) * self.squares).sqrt().max(f64::MIN_POSITIVE)
+        self.premiums / self.squares.sqrt().max(f64::MIN_POSITIVE)
+    }
+
+    /// What they are [evidence](super::evidence) of its work: the square of their clearness, if it is above 0. At most the
+    /// number of verdicts, if those are of one time.
+    pub fn evidence(&self) -> f64 {
+        self.clearness().max(0.0).powi(2)
     }
 
     /// What is believed of all its statements, from 0 to 1: a mean over the verdicts.
@@ -197,21 +198,35 @@ mod tests {
         assert!(near(honest.belief(), 2.1 / 6.0) && near(honest.stated(), 6.0), "{honest:?}");
     }
 
+    /// Of premiums at one block, or at those given.
+    fn with(premiums: &[(u64, f64)]) -> Work {
+        let mut miner = Miner::default();
+        for (block, premium) in premiums {
+            miner.observe(*block, 5, 3, &Shown { premium: *premium, pages: vec![1] });
+        }
+        miner.work
+    }
+
     #[test]
-    fn noise_is_not_clear_and_neither_is_one_verdict_of_a_few() {
-        let clearness = |premiums: &[f64]| {
-            let mut miner = Miner::default();
-            for premium in premiums {
-                miner.observe(7, 5, 3, &Shown { premium: *premium, pages: vec![1] });
-            }
-            miner.work.clearness()
-        };
-        let noise: Vec<f64> = (0..20).map(|i| f64::from(i * 7 % 20) - 9.5).collect();
-        assert!(clearness(&[]) < CLEAR && clearness(&noise).abs() < 0.1 && clearness(&[-1.0; 9]) < -CLEAR);
-        // A mean of one and a half standard deviations: clear after two.
-        assert!(clearness(&[0.5, 2.5]) > CLEAR && clearness(&noise[..2]) < CLEAR);
-        // Two verdicts and three that are taken for few.
-        assert!(near(clearness(&[0.5, 2.5]), 3.0 / (5.0 * 6.5_f64).sqrt()));
+    fn evidence_is_at_most_the_number_of_verdicts() {
+        let of = |premiums: &[f64]| with(&premiums.iter().map(|premium| (7, *premium)).collect::<Vec<_>>()).evidence();
+        assert!(near(of(&[]), 0.0) && near(of(&[0.3]), 1.0) && near(of(&[1e9; 5]), 5.0));
+        assert!(near(of(&[0.5, 2.5]), 9.0 / 6.5) && near(of(&[1.0, -1.0]), 0.0) && near(of(&[-1.0; 9]), 0.0));
+        assert!(near(of(&[0.1, 0.1, 50.0]), 50.2 * 50.2 / 2500.02));
+    }
+
+    /// So that noise has as much of it late in a run as early.
+    #[test]
+    fn evidence_does_not_fade_but_new_premiums_outweigh_old_ones() {
+        assert!(near(with(&[(7, 0.2), (1007, 0.0)]).evidence(), 1.0));
+        // After a half-life: half of the first and the whole of the second, over the root of a quarter and one.
+        assert!(near(with(&[(7, 1.0), (107, 1.0)]).evidence(), 1.5 * 1.5 / 1.25));
+        assert!(near(with(&[(7, -1.0), (107, 1.0)]).evidence(), 0.5 * 0.5 / 1.25));
+    }
+
+    #[test]
+    fn the_mean_premium_is_of_all_verdicts() {
+        assert!(near(with(&[(7, 0.3), (7, -0.1)]).premium(), 0.1) && near(with(&[]).premium(), 0.0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bistro_core::events::{Event, Judged};
 use bistro_core::ids::{Block, Hash, Hotkey, Uid};
-use bistro_core::mechanism::Verdict;
+use bistro_core::mechanism::{Evidence, Verdict};
 use bistro_core::protocol::Accepted;
 use bistro_core::skip::{Reason, Skip};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,8 @@ pub struct ValidatorStatus {
     pub counts: Counts,
     /// Everybody who was judged or passed over, in uid order.
     pub miners: Vec<MinerRow>,
+    /// What premiums have shown of who trained, where pay asks for that.
+    pub evidence: Option<Evidence>,
     /// The own weights on the chain.
     pub weights: WeightsStatus,
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use bistro_core::events::{Checkpoint, Event, Judged, Record};
 use bistro_core::ids::{Block, Hash, Hotkey};
 use bistro_core::ledger::Slots;
-use bistro_core::mechanism::{Verdict, selection};
+use bistro_core::mechanism::{Evidence, Verdict, selection};
 use bistro_core::pages::{PageId, schedule};
 use bistro_core::params::ModelSpec;
 use bistro_core::ports::{Learner, Metagraph, Neuron, Pages};
@@ -373,7 +373,14 @@ impl Validator {
         let weights = self.state.ledger.weights(&self.rules.mechanism, &self.slots);
         if !weights.is_empty() {
             self.offers.send_replace(Some(Offer { after: self.state.log - 1, weights }));
+        } else if let Some(Evidence { found, asked, verdicts }) = self.evidence().filter(Evidence::is_early) {
+            tracing::info!(found, asked, verdicts, "nobody is paid yet: it takes more evidence to tell who trained");
         }
+    }
+
+    /// What premiums have shown of who trained, where pay asks for that.
+    fn evidence(&self) -> Option<Evidence> {
+        self.rules.mechanism.scoring.pay.asks_for_work().then(|| self.state.ledger.scores.evidence())
     }
 
     /// The candidate becomes the master, if this validator leads; a follower's verdict only scores.

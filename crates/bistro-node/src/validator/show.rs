@@ -14,6 +14,7 @@ impl Validator {
         let (metagraph, scores) = (&self.metagraph, &self.state.ledger.scores);
         let shares: BTreeMap<_, _> = shares(scores, &self.rules.mechanism.scoring, metagraph).into_iter().collect();
         let me = self.parts.identity.hotkey();
+        let evidence = self.evidence();
         // The metagraph is some blocks old.
         let uids: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.hotkey, neuron.uid)).collect();
         let due = due_in(metagraph, &me).ok().map(|blocks| blocks.saturating_sub(self.head.since(metagraph.block)));
@@ -23,6 +24,7 @@ impl Validator {
             status.page_wait_share = self.meter.share_of(self.pages.waited());
             let validator = status.validator.get_or_insert_default();
             (validator.leads, validator.neurons) = (self.leads, metagraph.neurons.len());
+            validator.evidence = evidence;
             validator.weights.due_in = due;
             let last_update = metagraph.neuron(&me).map(|neuron| neuron.last_update).filter(|block| block.0 > 0);
             let set = validator.weights.last_set.as_ref().map(|set| set.block);
