@@ -17,8 +17,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Evidence;
+use super::evidence::{self, Now};
 use super::scores::Score;
-use super::{Evidence, credit, evidence};
 use crate::ids::Hotkey;
 
 /// How much honest miners are thought to differ in what they make of a page: the standard deviation of their quality.
@@ -39,7 +40,7 @@ const LEAST_BELIEF: f64 = 0.25;
 /// their credit.
 pub(super) fn pay(scores: &BTreeMap<Hotkey, Score>, half_life: f64, page_cap: Option<f64>) -> Vec<(Hotkey, f64)> {
     let all = standings(scores, half_life);
-    let evidence = Evidence::of(scores);
+    let evidence = Evidence::of(scores, half_life);
     let paid = match page_cap {
         Some(cap) if evidence.is_clear() => by_page(&all, cap),
         Some(_) if evidence.is_early() => Vec::new(),
@@ -63,20 +64,18 @@ struct Standing {
 
 /// All hotkeys as of the newest verdict.
 fn standings(scores: &BTreeMap<Hotkey, Score>, half_life: f64) -> Vec<Standing> {
-    let now = scores.values().map(|score| score.credit.block).max().unwrap_or_default();
-    let left = |score: &Score| credit::decay(now.since(score.credit.block), half_life);
-    let works = || scores.values().map(|score| &score.work);
-    let usual = evidence::usual(works().map(|work| (work.belief(), work.evidence())));
+    let now = Now::of(scores, half_life);
+    let usual = evidence::usual(scores.values().map(|score| (score.work.belief(), now.evidence(score))));
     let usual = usual.unwrap_or_default().max(LEAST_BELIEF);
     let believed = |score: &Score| (score.work.belief() / usual).min(1.0) * score.work.stated();
-    let a_verdict = scores.values().map(|score| (believed(score) / score.work.weight, score.work.evidence()));
+    let a_verdict = scores.values().map(|score| (believed(score) / score.work.weight, now.evidence(score)));
     let most = evidence::usual(a_verdict.filter(|(pages, _)| *pages > 0.0)).unwrap_or_default() * FASTEST;
     let standing = |(hotkey, score): (&Hotkey, &Score)| Standing {
         hotkey: *hotkey,
-        credit: score.credit.at(now, half_life).units(),
+        credit: score.credit.units() * now.left(score),
         clearness: score.credit.clearness(),
-        evidence: score.work.evidence(),
-        pages: believed(score).min(most * score.work.weight) * left(score),
+        evidence: now.evidence(score),
+        pages: believed(score).min(most * score.work.weight) * now.left(score),
     };
     scores.iter().map(standing).collect()
 }
@@ -271,7 +270,7 @@ mod tests {
     fn nobody_is_paid_while_it_cannot_be_told_yet_who_trained() {
         let noise: [&[f64]; 3] = [&[0.2, -0.3, 0.1], &[-0.1, 0.2, -0.2], &[-0.2, -0.1, 0.3]];
         let early = scores(&noise.map(|premiums| Miner(&[0.1; 11], premiums, 10)));
-        assert!(early.evidence().is_early() && early.pay(100.0, Some(1.5)).is_empty());
+        assert!(early.evidence(&rules()).unwrap().is_early() && early.pay(100.0, Some(1.5)).is_empty());
         let paid_by_gains = early.pay(100.0, None);
         assert_eq!(paid_by_gains.len(), 3, "where nobody asks for work there is nothing to wait for");
         let clear = scores(&[KNOWN; 3].map(|premiums| Miner(&[0.1; 3], premiums, 10)));

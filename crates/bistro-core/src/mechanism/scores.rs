@@ -138,7 +138,7 @@ impl Scores {
         if rules.pay.asks_for_work() {
             score.work.observe(&before, &earned, seen.shown.as_ref(), half_life);
             let shown = seen.shown.as_ref().filter(|shown| !shown.pages.is_empty());
-            if let Some((shown, usual)) = shown.zip(self.usual_premium()) {
+            if let Some((shown, usual)) = shown.zip(self.usual_premium(half_life)) {
                 let believed = work::believed(shown.premium, usual);
                 self.by_hotkey.entry(seen.hotkey).or_default().work.believe(believed);
             }
@@ -147,13 +147,19 @@ impl Scores {
 
     /// What is usual of the hotkeys' mean premiums (see [`super::work`]), so that no few of them, by learning one page by heart,
     /// can make it what nobody else reaches.
-    fn usual_premium(&self) -> Option<f64> {
-        evidence::usual(self.by_hotkey.values().map(|Score { work, .. }| (work.premium(), work.evidence())))
+    fn usual_premium(&self, half_life: f64) -> Option<f64> {
+        let now = evidence::Now::of(&self.by_hotkey, half_life);
+        evidence::usual(self.by_hotkey.values().map(|score| (score.work.premium(), now.evidence(score))))
     }
 
-    /// What premiums have shown so far of who trained.
-    pub fn evidence(&self) -> Evidence {
-        Evidence::of(&self.by_hotkey)
+    /// What premiums have shown so far of who trained; `None` where pay does not ask for work.
+    pub fn evidence(&self, rules: &ScoringRules) -> Option<Evidence> {
+        match rules.pay {
+            PayRules::Improvement { half_life, page_cap: Some(_), .. } => {
+                Some(Evidence::of(&self.by_hotkey, half_life))
+            }
+            _ => None,
+        }
     }
 
     /// Takes in a faulty delta.

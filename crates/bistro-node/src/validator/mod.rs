@@ -380,7 +380,7 @@ impl Validator {
 
     /// What premiums have shown of who trained, where pay asks for that.
     fn evidence(&self) -> Option<Evidence> {
-        self.rules.mechanism.scoring.pay.asks_for_work().then(|| self.state.ledger.scores.evidence())
+        self.state.ledger.scores.evidence(&self.rules.mechanism.scoring)
     }
 
     /// The candidate becomes the master, if this validator leads; a follower's verdict only scores.
