@@ -44,30 +44,31 @@ pub(crate) struct Misbehaving {
 }
 
 impl Misbehaving {
-    pub(crate) async fn start<F>(script: impl Fn(Request) -> F + Send + 'static) -> Self
+    pub(crate) async fn start<F>(script: impl Fn(Request) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = std::io::Result<()>> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = requests.clone();
+        let (seen, script) = (requests.clone(), Arc::new(script));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    match stream.read_u8().await {
-                        Ok(byte) => head.push(byte),
-                        Err(_) => break,
+                let (seen, script) = (seen.clone(), script.clone());
+                // Each by itself: a client may open a connection in store, on which it asks nothing.
+                tokio::spawn(async move {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(stream.read_u8().await?);
                     }
-                }
-                let head = String::from_utf8_lossy(&head).to_lowercase();
-                let number = {
-                    let mut seen = seen.lock().unwrap();
-                    seen.push(head.clone());
-                    seen.len()
-                };
-                tokio::spawn(script(Request { number, head, stream }));
+                    let head = String::from_utf8_lossy(&head).to_lowercase();
+                    let number = {
+                        let mut seen = seen.lock().unwrap();
+                        seen.push(head.clone());
+                        seen.len()
+                    };
+                    script(Request { number, head, stream }).await
+                });
             }
         });
         Self { endpoint, requests }

@@ -35,7 +35,7 @@ pub struct Evidence {
     pub found: f64,
     /// What it takes to tell it from noise.
     pub asked: f64,
-    /// Verdicts on all hotkeys.
+    /// Verdicts on the hotkeys that state pages: those who upload nothing of worth bring none nearer. On all, where none does.
     pub verdicts: u64,
 }
 
@@ -48,7 +48,9 @@ impl Evidence {
         // Where nobody states pages yet, one might.
         let hotkeys = sum(&|score| now.left(score)).max(1.0);
         let squares = sum(&|score| now.left(score).powi(2)).max(1.0);
-        let verdicts = scores.values().map(|score| score.judged).sum();
+        let nobody = stating().next().is_none();
+        let counted = scores.values().filter(|score| nobody || score.work.weight > 0.0);
+        let verdicts = counted.map(|score| score.judged).sum();
         Self { found: sum(&|score| now.evidence(score)), asked: NOISE * hotkeys + BEYOND * squares.sqrt(), verdicts }
     }
 

@@ -273,6 +273,11 @@ mod tests {
         assert!(early.evidence(&rules()).unwrap().is_early() && early.pay(100.0, Some(1.5)).is_empty());
         let paid_by_gains = early.pay(100.0, None);
         assert_eq!(paid_by_gains.len(), 3, "where nobody asks for work there is nothing to wait for");
+        let mut idle = scores(&noise.map(|premiums| Miner(&[0.1; 5], premiums, 10)));
+        for round in 0..60 {
+            verdict(&mut idle, 9, &Miner(&[0.0; 60], &[0.0], 0), round, Block(5));
+        }
+        assert!(idle.evidence(&rules()).unwrap().is_early(), "verdicts on who uploads nothing tell nothing");
         let clear = scores(&[KNOWN; 3].map(|premiums| Miner(&[0.1; 3], premiums, 10)));
         assert_eq!(clear.pay(100.0, Some(1.5)).len(), 3);
     }
