@@ -103,6 +103,8 @@ fn by_page(all: &[Standing], cap: f64) -> Vec<(Hotkey, f64)> {
 mod tests {
     use super::*;
     use crate::ids::Block;
+    use crate::mechanism::credit::Credit;
+    use crate::mechanism::work::Work;
     use crate::mechanism::{Observation, PayRules, Scores, ScoringRules, Shown};
 
     const PAY: PayRules = PayRules::Improvement { half_life: 100.0, proof_pages: 1, page_cap: Some(1.5) };
@@ -295,6 +297,29 @@ mod tests {
         let copiers = [0, 1, 2, 0, 1].map(|i| Miner(&[0.1; 20], noise[i], 200));
         let pay = paid(&[vec![Miner(&[0.1; 20], KNOWN, 10)], copiers.to_vec()].concat());
         assert!(near(&pay, &[1.0, 0.0, 0.0, 0.0, 0.0, 0.0]), "{pay:?}");
+    }
+
+    /// One that has evidence of work, as premiums were when it was judged, and is believed nothing.
+    #[test]
+    fn who_is_shown_no_pages_is_no_measure_of_those_who_are() {
+        let score = |units: f64, belief: f64, evidence: f64| Score {
+            credit: Credit { settled: units, settled_squares: units * units / 9.0, ..Credit::default() },
+            work: Work {
+                settled: 60.0,
+                belief,
+                premiums: evidence.sqrt(),
+                squares: 1.0,
+                weight: 6.0,
+                ..Work::default()
+            },
+            ..Score::default()
+        };
+        let scores = [(1, score(4.0, 4.0, 6.0)), (2, score(2.0, 4.0, 6.0)), (3, score(-2.0, -2.0, 12.0))];
+        let scores = scores.map(|(uid, score)| (Hotkey([uid; 32]), score)).into();
+        let paid: Vec<f64> = pay(&scores, 100.0, Some(1.5)).into_iter().map(|(_, pay)| pay).collect();
+        // Clearness is 3, so that `k` is 9/13; the second is the measure.
+        let expected = [1.0 - 9.0 / 13.0 + 1.5 * 9.0 / 13.0, 1.0].map(|quality| 60.0 * quality);
+        assert!(near(&paid, &expected), "{paid:?}");
     }
 
     /// Two of three who work had bad luck and have no credit: that does not make those paid who do not work.
