@@ -38,7 +38,7 @@ fn the_real_programs_train_one_model_and_shut_poison_out() {
     std::fs::create_dir(&corpus).unwrap();
     write_corpus(&corpus);
     let output = Command::new(env!("CARGO_BIN_EXE_bistro-localnet"))
-        .args(["demo", "--duration", "90", "--block-time", "500", "--target-loss", "8"])
+        .args(["demo", "--duration", "180", "--block-time", "500", "--target-loss", "8"])
         .arg("--corpus")
         .arg(&corpus)
         .arg("--keep")

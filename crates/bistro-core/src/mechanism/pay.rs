@@ -304,14 +304,7 @@ mod tests {
     fn who_is_shown_no_pages_is_no_measure_of_those_who_are() {
         let score = |units: f64, belief: f64, evidence: f64| Score {
             credit: Credit { settled: units, settled_squares: units * units / 9.0, ..Credit::default() },
-            work: Work {
-                settled: 60.0,
-                belief,
-                premiums: evidence.sqrt(),
-                squares: 1.0,
-                weight: 6.0,
-                ..Work::default()
-            },
+            work: Work { settled: 60.0, belief, signs: evidence.sqrt(), squares: 1.0, weight: 6.0, ..Work::default() },
             ..Score::default()
         };
         let scores = [(1, score(4.0, 4.0, 6.0)), (2, score(2.0, 4.0, 6.0)), (3, score(-2.0, -2.0, 12.0))];

@@ -44,10 +44,12 @@ pub struct Work {
     pub belief: f64,
     /// Sum of the premiums, decayed likewise.
     pub premiums: f64,
-    /// Sum of their squares, each decayed twice: the variance of the sum.
-    pub squares: f64,
-    /// Sum of the weights of all three.
+    /// Sum of their signs, decayed likewise.
+    pub signs: f64,
+    /// Sum of the weights of all these.
     pub weight: f64,
+    /// Sum of the squares of the weights: the variance of `signs`, if they are chance.
+    pub squares: f64,
     /// Numbers of the pages that count no more, oldest first.
     pub counted: Vec<u64>,
 }
@@ -69,8 +71,8 @@ impl Work {
             self.counted.drain(..self.counted.len().saturating_sub(MAX_COUNTED));
         }
         let left = decay(earned.block.since(credit.block), half_life);
-        let Self { settled, belief, premiums, squares, weight, .. } = self;
-        for sum in [settled, belief, premiums, squares, weight] {
+        let Self { settled, belief, premiums, signs, weight, squares, .. } = self;
+        for sum in [settled, belief, premiums, signs, weight, &mut *squares] {
             *sum *= left;
         }
         *squares *= left;
@@ -79,8 +81,9 @@ impl Work {
         if let Some(Shown { premium, .. }) = shown.filter(|shown| !shown.pages.is_empty() && shown.premium.is_finite())
         {
             self.premiums += premium;
-            self.squares += premium * premium;
+            self.signs += if *premium == 0.0 { 0.0 } else { premium.signum() };
             self.weight += 1.0;
+            self.squares += 1.0;
         }
     }
 
@@ -94,10 +97,10 @@ impl Work {
         if self.weight > 0.0 { self.premiums / self.weight } else { 0.0 }
     }
 
-    /// How far the premiums are from chance: their sum in root sums of their squares, as of
-    /// [gains](super::credit::Credit::clearness).
+    /// How far the premiums are from chance: the sum of their signs, in standard deviations of what it is for noise. Signs, as
+    /// premiums fall by orders of magnitude while a model begins to learn: the first ones would outweigh all others.
     pub fn clearness(&self) -> f64 {
-        self.premiums / self.squares.sqrt().max(f64::MIN_POSITIVE)
+        self.signs / self.squares.sqrt().max(f64::MIN_POSITIVE)
     }
 
     /// What they are [evidence](super::evidence) of its work: the square of their clearness, if it is above 0. At most the
@@ -211,14 +214,14 @@ mod tests {
     fn evidence_is_at_most_the_number_of_verdicts() {
         let of = |premiums: &[f64]| with(&premiums.iter().map(|premium| (7, *premium)).collect::<Vec<_>>()).evidence();
         assert!(near(of(&[]), 0.0) && near(of(&[0.3]), 1.0) && near(of(&[1e9; 5]), 5.0));
-        assert!(near(of(&[0.5, 2.5]), 9.0 / 6.5) && near(of(&[1.0, -1.0]), 0.0) && near(of(&[-1.0; 9]), 0.0));
-        assert!(near(of(&[0.1, 0.1, 50.0]), 50.2 * 50.2 / 2500.02));
+        assert!(near(of(&[0.5, 2.5]), 2.0) && near(of(&[1.0, -3.0]), 0.0) && near(of(&[-1.0; 9]), 0.0));
+        assert!(near(of(&[0.1, 0.1, -50.0]), 1.0 / 3.0) && near(of(&[0.0, 0.2]), 0.5));
     }
 
     /// So that noise has as much of it late in a run as early.
     #[test]
     fn evidence_does_not_fade_but_new_premiums_outweigh_old_ones() {
-        assert!(near(with(&[(7, 0.2), (1007, 0.0)]).evidence(), 1.0));
+        assert!(near(with(&[(7, 0.2), (1007, f64::NAN)]).evidence(), 1.0));
         // After a half-life: half of the first and the whole of the second, over the root of a quarter and one.
         assert!(near(with(&[(7, 1.0), (107, 1.0)]).evidence(), 1.5 * 1.5 / 1.25));
         assert!(near(with(&[(7, -1.0), (107, 1.0)]).evidence(), 0.5 * 0.5 / 1.25));
