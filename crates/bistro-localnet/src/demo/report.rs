@@ -119,11 +119,14 @@ impl Report {
         demand(end.is_some_and(|end| end < target), format!("the global loss is {}, not below {target}", show(end)));
         demand(self.lineage_ok, "the published deltas do not lead to the published master".to_owned());
         demand(self.log_ok, "the validator's log does not follow from itself".to_owned());
+        let nobody = self.miners.iter().all(|miner| miner.weight <= 0.0);
         for miner in &self.miners {
             let uid = miner.uid;
             if miner.kind == "honest" {
                 demand(miner.accepted > 0, format!("no delta of the honest miner {uid} was accepted"));
-                demand(miner.weight > 0.0, format!("the honest miner {uid} has no weight on the chain"));
+                let weightless = format!("the honest miner {uid} has no weight on the chain");
+                let short = if nobody { ": too few deltas to tell who trained; try a longer --duration" } else { "" };
+                demand(miner.weight > 0.0, weightless + short);
             } else {
                 demand(miner.accepted == 0, format!("poison of miner {uid} was accepted"));
                 demand(miner.weight <= 0.0, format!("the poisoner {uid} has weight on the chain"));

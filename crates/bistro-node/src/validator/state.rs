@@ -17,7 +17,7 @@ use crate::master::Master;
 pub const FILE: &str = "validator-state.json";
 
 /// Version of its form.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// Scores, threshold, and what is remembered of deltas. The master itself lies in the bucket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
