@@ -1,11 +1,10 @@
 //! What all hotkeys' premiums together are evidence of: whether they tell who trained, and what is usual among those who did.
 //!
 //! A premium is small against its scatter, so neither question can be put to one verdict; and the hotkeys that state pages
-//! cannot be asked alike, for most of them may be copiers. So each counts by its own [evidence](super::work::Work::evidence):
-//! the square of its [clearness](super::work::Work::clearness), about twice the logarithm of how much likelier the signs of its
-//! premiums are if it trains than if they are chance; it is never more than the number of its verdicts, however large its
-//! premiums are. It halves with the credit's half-life after the newest verdict: who is not judged any
-//! more does not tell what is usual now.
+//! cannot be asked alike, for most of them may be copiers. So each counts by its own [evidence](super::work::Work::evidence),
+//! about twice the logarithm of how much likelier the signs of its premiums are if it trains than if they are chance; it is
+//! never more than the number of its verdicts, however large its premiums are. It halves with the credit's half-life after the
+//! newest verdict: who is not judged any more does not tell what is usual now.
 //!
 //! Premiums that are noise make evidence, too: a half for each hotkey, give or take the root of 5/4 (of a standard normal
 //! variable, the square of what is above zero). What is found has to be clearly more.
@@ -43,14 +42,13 @@ impl Evidence {
     /// Of all hotkeys judged so far.
     pub fn of(scores: &BTreeMap<Hotkey, Score>, half_life: f64) -> Self {
         let now = Now::of(scores, half_life);
-        let stating = || scores.values().filter(|score| score.work.weight > 0.0);
-        let sum = |number: &dyn Fn(&Score) -> f64| stating().map(number).sum::<f64>();
+        let stating: Vec<&Score> = scores.values().filter(|score| score.work.weight > 0.0).collect();
+        let sum = |number: &dyn Fn(&Score) -> f64| stating.iter().map(|score| number(score)).sum::<f64>();
         // Where nobody states pages yet, one might.
         let hotkeys = sum(&|score| now.left(score)).max(1.0);
         let squares = sum(&|score| now.left(score).powi(2)).max(1.0);
-        let nobody = stating().next().is_none();
-        let counted = scores.values().filter(|score| nobody || score.work.weight > 0.0);
-        let verdicts = counted.map(|score| score.judged).sum();
+        let counted = if stating.is_empty() { scores.values().collect() } else { stating.clone() };
+        let verdicts = counted.iter().map(|score| score.judged).sum();
         Self { found: sum(&|score| now.evidence(score)), asked: NOISE * hotkeys + BEYOND * squares.sqrt(), verdicts }
     }
 
@@ -118,7 +116,6 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::ids::Block;
     use crate::mechanism::{Observation, Scores, ScoringRules, Shown};
 
     fn rules() -> ScoringRules {

@@ -72,10 +72,10 @@ impl Work {
         }
         let left = decay(earned.block.since(credit.block), half_life);
         let Self { settled, belief, premiums, signs, weight, squares, .. } = self;
-        for sum in [settled, belief, premiums, signs, weight, &mut *squares] {
+        for sum in [settled, belief, premiums, signs, weight] {
             *sum *= left;
         }
-        *squares *= left;
+        *squares *= left * left;
         let stated = shown.map_or(&[][..], |shown| &shown.pages);
         self.pending = stated.iter().copied().filter(|page| !self.counted.contains(page)).collect();
         if let Some(Shown { premium, .. }) = shown.filter(|shown| !shown.pages.is_empty() && shown.premium.is_finite())
@@ -97,16 +97,11 @@ impl Work {
         if self.weight > 0.0 { self.premiums / self.weight } else { 0.0 }
     }
 
-    /// How far the premiums are from chance: the sum of their signs, in standard deviations of what it is for noise. Signs, as
-    /// premiums fall by orders of magnitude while a model begins to learn: the first ones would outweigh all others.
-    pub fn clearness(&self) -> f64 {
-        self.signs / self.squares.sqrt().max(f64::MIN_POSITIVE)
-    }
-
-    /// What they are [evidence](super::evidence) of its work: the square of their clearness, if it is above 0. At most the
-    /// number of verdicts, if those are of one time.
+    /// What the premiums are [evidence](super::evidence) of its work: the square of the sum of their signs in standard deviations
+    /// of what it is for noise, if it is above 0. At most the number of verdicts, if those are of one time. Signs, as premiums
+    /// fall by orders of magnitude while a model begins to learn: the first ones would outweigh all others.
     pub fn evidence(&self) -> f64 {
-        self.clearness().max(0.0).powi(2)
+        self.signs.max(0.0).powi(2) / self.squares.max(f64::MIN_POSITIVE)
     }
 
     /// What is believed of all its statements, from 0 to 1: a mean over the verdicts.
