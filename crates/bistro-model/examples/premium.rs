@@ -19,7 +19,7 @@ const ROW: usize = 257;
 const ROWS: usize = 4;
 
 /// Pages on which no delta was trained.
-const OTHERS: usize = 24;
+const OTHERS: usize = 60;
 
 /// Trains a preset on text, and now and then measures a delta on its own pages and on others.
 #[derive(Parser)]
@@ -48,23 +48,28 @@ fn main() -> anyhow::Result<()> {
     };
     let config = LlamaConfig::preset(&args.model)?;
     let mut learner = LlamaLearner::init(config, 1, device::parse("cpu")?, TrainOptions::default())?;
-    println!("| trained before | pages | scale | gain on them | on others | premium | in deviations of one page |");
-    println!("|---|---|---|---|---|---|---|");
+    println!(
+        "| trained before | pages | factor | gain on them | on others | premium | in deviations of one page | chance's above 0 | picked |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
     let mut warm = 0;
     for until in args.warm {
         train(&mut learner, &draw(until - warm))?;
         warm = until;
         for pages in &args.pages {
             let (base, own, others) = (learner.params()?, draw(*pages), draw(OTHERS));
-            train(&mut learner, &own)?;
-            let delta = learner.params()?.minus(&base);
-            for scale in [1.0, 0.25] {
-                let next = base.plus_scaled(&delta, scale);
+            let delta = trained(&mut learner, &base, &own)?;
+            let rival = trained(&mut learner, &base, &draw(*pages))?;
+            let rivals = gains(&mut learner, &base, &base.plus_scaled(&rival, 1.0), &others)?;
+            for factor in [1.0, 0.25] {
+                let next = base.plus_scaled(&delta, factor);
                 let (own, own_sd) = spread(&gains(&mut learner, &base, &next, &own)?);
-                let (other, other_sd) = spread(&gains(&mut learner, &base, &next, &others)?);
+                let gains = gains(&mut learner, &base, &next, &others)?;
+                let (other, other_sd) = spread(&gains);
                 let (premium, sd) = (own - other, own_sd.hypot(other_sd));
+                let (chance, picked) = (above(&gains), spread(&best_fifth(&gains, &rivals)).0 - other);
                 println!(
-                    "| {until} | {pages} | {scale} | {own:.4} | {other:.4} | {premium:.4} | {:.1} |",
+                    "| {until} | {pages} | {factor} | {own:.3} | {other:.3} | {premium:.3} | {:.1} | {chance:.2} | {picked:.3} |",
                     premium / sd
                 );
             }
@@ -72,6 +77,36 @@ fn main() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What one pass over `pages` adds to `base`.
+fn trained(learner: &mut LlamaLearner, base: &Params, pages: &[TokenBatch]) -> anyhow::Result<Params> {
+    learner.load(base)?;
+    train(learner, pages)?;
+    Ok(learner.params()?.minus(base))
+}
+
+/// How often the gain on a page is above the mean of those on two others: the premium of whoever states pages by chance, as the
+/// recommended rules measure it.
+fn above(gains: &[f64]) -> f64 {
+    let (mut above, mut all) = (0_u32, 0_u32);
+    for (i, a) in gains.iter().enumerate() {
+        for (j, b) in gains.iter().enumerate().filter(|(j, _)| *j != i) {
+            for (_, c) in gains.iter().enumerate().skip(j + 1).filter(|(k, _)| *k != i) {
+                all += 1;
+                above += u32::from(*a > f64::midpoint(*b, *c));
+            }
+        }
+    }
+    f64::from(above) / f64::from(all)
+}
+
+/// Gains on the fifth of all pages on which another delta gains most: what whoever trains on nothing could state by measuring
+/// somebody else's delta on all pages of a window.
+fn best_fifth(gains: &[f64], others: &[f64]) -> Vec<f64> {
+    let mut pages: Vec<usize> = (0..gains.len()).collect();
+    pages.sort_by(|a, b| others[*b].total_cmp(&others[*a]));
+    pages.iter().take(gains.len() / 5).map(|page| gains[*page]).collect()
 }
 
 /// One pass over `pages`, two sequences a step.

@@ -20,11 +20,11 @@ use crate::ids::{Block, Hotkey};
 const NOISE: f64 = 0.5;
 
 /// What is asked for beyond noise, for each root of the number of hotkeys: 3.6 standard deviations. Normal premiums without a
-/// mean pass that in 2 % of the time with one hotkey, in less than 1 % with two to four, and never with 16.
+/// mean pass that in 2 % of the time with one or two hotkeys, in 1.3 % with four, and in 0.03 % with 16.
 const BEYOND: f64 = 4.0;
 
 /// Verdicts for each unit of what is asked for, after which premiums that do not tell who trained will not. A verdict on an
-/// honest miner makes about 0.85 with `nano` on the speeches, and a half with the simulator's toy.
+/// honest miner makes about 1 with `nano` on the speeches, and a half with the simulator's toy.
 const PATIENCE: f64 = 4.0;
 
 /// What premiums have shown so far.
