@@ -67,7 +67,7 @@ pub fn run(args: &SimulateArgs, out: &mut impl Write) -> Result<bool> {
         report::write(folder, &scenario, &all)?;
         tracing::info!(page = %folder.join("index.html").display(), "written");
     }
-    table(&scenario, &all, out)?;
+    write!(out, "{}", report::text(&scenario, &all)?)?;
     verdict(&all, out)
 }
 
@@ -105,30 +105,6 @@ fn run_all(jobs: &[(Scenario, u64)], again: &str, out: &mut impl Write) -> Resul
         tracing::info!(done = count, of = jobs.len(), "simulated");
         Ok(())
     })
-}
-
-/// Means over all seeds, by kind.
-fn table(scenario: &Scenario, all: &[Outcome], out: &mut impl Write) -> Result<()> {
-    let titles = ["neurons", "units earned, each", "as a validator, each", "deltas accepted, each"];
-    let [neurons, earned, dividends, accepted] = titles;
-    writeln!(out, "\n{:<14} {neurons:>7} {earned:>20} {dividends:>20} {accepted:>22}", "kind")?;
-    for (kind, mean) in report::means(all) {
-        let report::Mean { neurons, earned, dividends, accepted } = mean;
-        writeln!(out, "{kind:<14} {neurons:>7} {earned:>20.2} {dividends:>20.2} {accepted:>22.1}")?;
-    }
-    let mean = |value: fn(&Outcome) -> f64| all.iter().map(value).sum::<f64>() / all.len().max(1) as f64;
-    writeln!(
-        out,
-        "\n{} seeds of {} blocks, {:.0} % of all calls failing: loss {:.3} → {:.3}, {:.1} masters, {:.1} restarts",
-        all.len(),
-        scenario.blocks,
-        scenario.faults * 100.0,
-        mean(|o| o.loss_start),
-        mean(|o| o.loss_end),
-        mean(|o| o.masters as f64),
-        mean(|o| o.restarts as f64)
-    )?;
-    Ok(())
 }
 
 fn verdict(all: &[Outcome], out: &mut impl Write) -> Result<bool> {

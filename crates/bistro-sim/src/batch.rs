@@ -1,15 +1,27 @@
 //! Many simulations on all cores.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use anyhow::Result;
 
+use crate::subject::Subject;
+use crate::toy::Toy;
 use crate::{Outcome, Scenario, run};
 
-/// Runs all `jobs` (a scenario and a seed each), and tells each one's number as it ends. The outcomes are in the jobs' order.
+/// Runs all `jobs` (a scenario and a seed each) with the toy: see [`with`].
+pub fn run_all(jobs: &[(Scenario, u64)], done: impl FnMut(usize, &Outcome) -> Result<()>) -> Result<Vec<Outcome>> {
+    let toy: Arc<dyn Subject> = Arc::new(Toy);
+    with(&toy, jobs, done)
+}
+
+/// Runs all `jobs` with `subject`, and tells each one's number as it ends. The outcomes are in the jobs' order.
 /// An error of one, or of `done`, ends the rest.
-pub fn run_all(jobs: &[(Scenario, u64)], mut done: impl FnMut(usize, &Outcome) -> Result<()>) -> Result<Vec<Outcome>> {
+pub fn with(
+    subject: &Arc<dyn Subject>,
+    jobs: &[(Scenario, u64)],
+    mut done: impl FnMut(usize, &Outcome) -> Result<()>,
+) -> Result<Vec<Outcome>> {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (sender, outcomes) = mpsc::channel();
@@ -22,7 +34,7 @@ pub fn run_all(jobs: &[(Scenario, u64)], mut done: impl FnMut(usize, &Outcome) -
                     let i = next.fetch_add(1, Ordering::Relaxed);
                     let Some((scenario, seed)) = jobs.get(i) else { return };
                     // A closed channel: the other end met an error.
-                    if sender.send((i, run(scenario, *seed))).is_err() {
+                    if sender.send((i, run::with(subject, scenario, *seed))).is_err() {
                         return;
                     }
                 }

@@ -14,6 +14,7 @@
 //! - [`faults`]: what goes wrong between a program and the world.
 //! - [`kinds`]: miners of each kind, honest and not, and a validator that is not.
 //! - [`scaling`]: how much faster a network trains than one trainer alone.
+//! - [`subject`]: what is trained: a model, and text for it.
 //! - [`toy`]: a small language and a small model with real gradients.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -30,6 +31,7 @@ pub mod report;
 pub mod run;
 pub mod scaling;
 pub mod scenario;
+pub mod subject;
 pub mod toy;
 
 pub use run::{Outcome, run};

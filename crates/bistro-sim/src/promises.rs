@@ -12,8 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use bistro_core::events::{Event, Record};
 use bistro_core::ids::{Hash, Hotkey};
 use bistro_core::mechanism::{PayRules, Verdict};
-use bistro_core::params::ModelSpec;
-use bistro_core::ports::Learner as _;
 use bistro_core::protocol::{DeltaManifest, Folder, Signed};
 use bistro_node::audit::{self, Lineage};
 use bistro_node::{log, replay};
@@ -21,7 +19,6 @@ use bistro_node::{log, replay};
 use crate::chain::{FakeIdentity, NETUID};
 use crate::kinds::Kind;
 use crate::run::World;
-use crate::toy::ToyLearner;
 
 /// An observer's notes.
 #[derive(Debug, Default)]
@@ -68,8 +65,7 @@ impl Watch {
             self.replay(world, *hotkey);
         }
         let leader = world.leader().await?;
-        let spec: ModelSpec = ToyLearner::default().spec();
-        match audit::lineage(&world.observer(), &leader, &spec).await {
+        match audit::lineage(&world.observer(), &leader, &world.spec).await {
             Ok(lineage) if lineage.holds() => Some(lineage),
             Ok(_) => {
                 self.broken.push("P2: the published lineage leads to another master".into());

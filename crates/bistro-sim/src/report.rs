@@ -36,6 +36,30 @@ pub fn write(folder: &Path, scenario: &Scenario, outcomes: &[Outcome]) -> Result
     save(folder, &page, &plots)
 }
 
+/// Means over all seeds, by kind, for a terminal.
+pub fn text(scenario: &Scenario, outcomes: &[Outcome]) -> Result<String> {
+    let titles = ["neurons", "units earned, each", "as a validator, each", "deltas accepted, each"];
+    let [neurons, earned, dividends, accepted] = titles;
+    let mut text = format!("\n{:<14} {neurons:>7} {earned:>20} {dividends:>20} {accepted:>22}\n", "kind");
+    for (kind, mean) in means(outcomes) {
+        let Mean { neurons, earned, dividends, accepted } = mean;
+        writeln!(text, "{kind:<14} {neurons:>7} {earned:>20.2} {dividends:>20.2} {accepted:>22.1}")?;
+    }
+    let mean = |value: fn(&Outcome) -> f64| outcomes.iter().map(value).sum::<f64>() / outcomes.len().max(1) as f64;
+    writeln!(
+        text,
+        "\n{} seeds of {} blocks, {:.0} % of all calls failing: loss {:.3} → {:.3}, {:.1} masters, {:.1} restarts",
+        outcomes.len(),
+        scenario.blocks,
+        scenario.faults * 100.0,
+        mean(|o| o.loss_start),
+        mean(|o| o.loss_end),
+        mean(|o| o.masters as f64),
+        mean(|o| o.restarts as f64)
+    )?;
+    Ok(text)
+}
+
 /// The same of a table of attackers.
 pub fn write_attackers(folder: &Path, rows: &[Row], markdown: &str) -> Result<()> {
     let rules: Vec<String> = rows.iter().map(|row| row.rules.clone()).collect::<BTreeSet<_>>().into_iter().collect();

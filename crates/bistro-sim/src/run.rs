@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bistro_core::ids::{Hash, Hotkey};
+use bistro_core::params::ModelSpec;
 use bistro_core::ports::Clock;
 use bistro_core::rules::Rules;
 use bistro_node::status::Board;
@@ -23,7 +24,8 @@ use crate::faults::{Faults, Faulty};
 use crate::kinds::{self, Kind, Mining};
 use crate::promises;
 use crate::scenario::Scenario;
-use crate::toy::{self, ToyBuild, yardstick};
+use crate::subject::{self, Furnished, Subject};
+use crate::toy::Toy;
 
 /// Seconds after which a program that ended is started again, as a service manager does.
 const RESTART: Duration = Duration::from_secs(5);
@@ -36,7 +38,7 @@ const FAREWELL: Duration = Duration::from_mins(30);
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
-    /// Loss of the first master, nats a letter.
+    /// Loss of the first master, nats a token (of the toy: a letter).
     pub loss_start: f64,
     /// Loss of the last one.
     pub loss_end: f64,
@@ -74,28 +76,37 @@ pub(crate) struct World {
     pub(crate) chain: SimChain,
     pub(crate) buckets: FakeBuckets,
     pub(crate) rules: Rules,
+    pub(crate) spec: ModelSpec,
     pub(crate) validators: Vec<Hotkey>,
     pub(crate) weight_copiers: Vec<Hotkey>,
     pub(crate) miners: Vec<(Hotkey, Kind)>,
     pub(crate) dir: PathBuf,
+    subject: Arc<dyn Subject>,
     faults: Faults,
     clock: Arc<dyn Clock>,
     seed: u64,
     page_time: Duration,
 }
 
-/// Runs `scenario` from `seed`. An error is a mistake in the scenario; what the programs do wrong is in the outcome.
+/// Runs `scenario` from `seed` with the toy. An error is a mistake in the scenario; what the programs do wrong is in the outcome.
 pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome> {
+    let toy: Arc<dyn Subject> = Arc::new(Toy);
+    with(&toy, scenario, seed)
+}
+
+/// Runs `scenario` from `seed` with any subject.
+pub fn with(subject: &Arc<dyn Subject>, scenario: &Scenario, seed: u64) -> Result<Outcome> {
     // State files are flushed to the disk after every turn; in memory that costs nothing.
     let memory = Path::new("/dev/shm");
     let dir = if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build_local(tokio::runtime::LocalOptions::default())?;
-    runtime.block_on(simulate(scenario, seed, dir.path()))
+    runtime.block_on(simulate(subject.clone(), scenario, seed, dir.path()))
 }
 
-async fn simulate(scenario: &Scenario, seed: u64, dir: &Path) -> Result<Outcome> {
-    let mechanism = scenario.mechanism()?;
+async fn simulate(subject: Arc<dyn Subject>, scenario: &Scenario, seed: u64, dir: &Path) -> Result<Outcome> {
+    let rules = subject.rules(NETUID, scenario.mechanism()?)?;
+    let spec = subject::spec(subject.as_ref(), &rules)?;
     let key = |n: usize| {
         let mut bytes = [1; 32];
         bytes[..8].copy_from_slice(&(n as u64 + 1).to_le_bytes());
@@ -111,11 +122,13 @@ async fn simulate(scenario: &Scenario, seed: u64, dir: &Path) -> Result<Outcome>
             Pace { reveal: scenario.commit_reveal, ..Pace::default() },
         ),
         buckets: FakeBuckets::new(),
-        rules: toy::rules(NETUID, mechanism),
+        rules,
+        spec,
         validators: validators.to_vec(),
         weight_copiers: copiers.to_vec(),
         miners: miners.iter().copied().zip(scenario.miners.iter().copied()).collect(),
         dir: dir.to_owned(),
+        subject,
         faults: Faults::new(seed, scenario.faults),
         clock: if scenario.clock_jumps { Arc::new(JumpingClock) } else { Arc::new(VirtualClock) },
         seed,
@@ -179,12 +192,13 @@ async fn outcome(
         accepted: accepted.get(&hotkey).copied().unwrap_or_default(),
         verdicts: verdicts.get(&hotkey).cloned().unwrap_or_default(),
     });
-    let first = bistro_node::Build::learner(&world.build(false), &world.rules)?.params()?;
+    let first = world.subject.learner(&world.rules, 1.0)?.params()?;
     let last = lineage.as_ref().map_or(&first, |lineage| &lineage.master.params);
+    let [loss_start, loss_end] = subject::yardstick(world.subject.as_ref(), &world.rules, [&first, last]).await?;
     Ok(Outcome {
         seed,
-        loss_start: yardstick(&first, &world.rules).await,
-        loss_end: yardstick(last, &world.rules).await,
+        loss_start,
+        loss_end,
         masters: lineage.as_ref().map_or(0, |lineage| lineage.master.seq),
         neurons: neurons.collect(),
         course,
@@ -239,9 +253,10 @@ impl World {
         if all.first() == Some(&hotkey) { all } else { Vec::new() }
     }
 
-    fn build(&self, faulty: bool) -> ToyBuild {
-        let faults = if faulty { self.faults.clone() } else { Faults::none() };
-        ToyBuild { page_time: self.page_time, faults, text: self.seed }
+    /// What everybody trains and measures.
+    fn build(&self) -> Furnished {
+        let (subject, faults) = (self.subject.clone(), self.faults.clone());
+        Furnished { subject, page_time: self.page_time, faults, text: self.seed }
     }
 
     /// Somebody who takes no part, and meets no faults.
@@ -307,7 +322,7 @@ impl Life {
     }
 
     async fn program(&self, life: u64, stop: CancellationToken) -> Result<(), NodeError> {
-        let (world, build) = (&self.world, self.world.build(true));
+        let (world, build) = (&self.world, self.world.build());
         let seed = self.seed.wrapping_add(life);
         if let Some(hotkey) = world.validators.get(self.uid) {
             let mut bytes = [0; 32];
@@ -323,6 +338,7 @@ impl Life {
         }
         let (hotkey, kind) = world.miners[other - world.weight_copiers.len()];
         let group = world.group(hotkey, kind).into_iter().map(|hotkey| world.parts(hotkey, true)).collect();
-        Mining { kind, parts: world.parts(hotkey, true), group, build, seed }.run(stop).await
+        let (parts, rules, spec) = (world.parts(hotkey, true), world.rules.clone(), world.spec.clone());
+        Mining { kind, parts, group, build, rules, spec, seed }.run(stop).await
     }
 }

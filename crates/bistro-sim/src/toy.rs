@@ -5,9 +5,8 @@
 //! rectified units, a softmax over the third, trained by Adam. Its weights are shared by all contexts, so what two miners learn overlaps.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::faults::{Faults, Faulty};
+use crate::subject::Subject;
 use async_trait::async_trait;
 use bistro_core::ids::NetUid;
 use bistro_core::pages::{Config, DatasetIndex, PageId};
@@ -15,7 +14,6 @@ use bistro_core::params::{ModelSpec, Params, Tensor};
 use bistro_core::ports::{Learner, Pages, PortError, StepReport};
 use bistro_core::rules::{Mechanism, Rules};
 use bistro_core::tokens::{Packing, TokenBatch};
-use bistro_node::Build;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -66,12 +64,10 @@ fn language() -> Vec<f32> {
     table
 }
 
-/// Pages of the language. Each takes a while to come, which stands for all the computing that is done with it: the programs'
-/// own computing takes no virtual time.
+/// Pages of the language.
 pub struct ToyPages {
     index: DatasetIndex,
     language: Vec<f32>,
-    page_time: Duration,
     text: u64,
 }
 
@@ -82,7 +78,6 @@ impl Pages for ToyPages {
     }
 
     async fn page(&self, page: &PageId) -> Result<TokenBatch, PortError> {
-        tokio::time::sleep(self.page_time).await;
         let mut rng = ChaCha8Rng::seed_from_u64((self.text << 32) + page.row * 2 + u64::from(page.config == "a"));
         let mut ids: Vec<u32> = Vec::with_capacity(ROWS * SEQ);
         for _ in 0..ROWS {
@@ -255,42 +250,24 @@ impl Learner for ToyLearner {
     }
 }
 
-/// Builds both.
-#[derive(Clone)]
-pub struct ToyBuild {
-    /// How long a page takes to come, and all computing with it.
-    pub page_time: Duration,
-    /// What happens to pages on the way.
-    pub faults: Faults,
-    /// Which text of the language the pages have. Another one for each seed of a simulation: what one miner's pages happen to
-    /// be worth more than another's would otherwise be the same in all.
-    pub text: u64,
-}
+/// The toy, to be simulated.
+pub struct Toy;
 
-impl Build for ToyBuild {
-    fn pages(&self, rules: &Rules) -> Result<Arc<dyn Pages>, PortError> {
-        let (index, page_time) = (rules.dataset.clone(), self.page_time);
-        let inner: Arc<dyn Pages> = Arc::new(ToyPages { index, language: language(), page_time, text: self.text });
-        Ok(Arc::new(Faulty { inner, faults: self.faults.clone() }))
+impl Subject for Toy {
+    fn rules(&self, netuid: NetUid, mechanism: Mechanism) -> anyhow::Result<Rules> {
+        Ok(rules(netuid, mechanism))
     }
 
-    fn learner(&self, _: &Rules) -> Result<Box<dyn Learner>, PortError> {
-        Ok(Box::new(ToyLearner::default()))
+    /// Each text is another one of the same language: what one miner's pages happen to be worth more than another's would
+    /// otherwise be the same in all.
+    fn pages(&self, rules: &Rules, text: u64) -> Result<Arc<dyn Pages>, PortError> {
+        Ok(Arc::new(ToyPages { index: rules.dataset.clone(), language: language(), text }))
     }
-}
 
-/// The mean loss of `params` on the same 40 pages, whoever asks.
-pub async fn yardstick(params: &Params, rules: &Rules) -> f64 {
-    let build = ToyBuild { page_time: Duration::ZERO, faults: Faults::none(), text: 0 };
-    let (Ok(pages), mut learner) = (build.pages(rules), ToyLearner::default()) else { return f64::NAN };
-    let mut sum = 0.0;
-    for row in 0..40 {
-        let page = PageId { config: "b".into(), split: "train".into(), row: row * 211 };
-        let batch = pages.page(&page).await.unwrap_or_default();
-        let loss = learner.load(params).and_then(|()| learner.loss(&batch));
-        sum += loss.unwrap_or(f64::NAN);
+    fn learner(&self, _: &Rules, rate: f64) -> Result<Box<dyn Learner>, PortError> {
+        let usual = Rate::default();
+        Ok(Box::new(ToyLearner::new(Rate { first: usual.first * rate as f32, ..usual })))
     }
-    sum / 40.0
 }
 
 #[cfg(test)]

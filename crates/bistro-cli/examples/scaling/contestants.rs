@@ -2,28 +2,19 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
-use bistro_core::ids::NetUid;
-use bistro_core::ports::{Learner, Pages, PortError, Retry};
+use anyhow::Result;
+use bistro_core::ports::{Learner, Pages, PortError};
 use bistro_core::protocol::Encoding;
 use bistro_core::rules::{Mechanism, Rules};
-use bistro_core::tokens::Packing;
 use bistro_model::options::Decay;
-use bistro_model::{LlamaConfig, LlamaLearner, TrainOptions, device};
+use bistro_model::{LlamaConfig, TrainOptions};
 use bistro_node::Build;
-use bistro_pages::{CorpusOptions, PageOptions, Recipe, SourceOptions, Tokenizer};
 use bistro_sim::chain::NETUID;
 use bistro_sim::scaling::held_out::HeldOut;
 use bistro_sim::scaling::{Race, toy};
 use bistro_sim::toy::Rate;
 
-use crate::{Args, Model};
-
-/// Tokens of a sequence of the real model's, and one more.
-const SEQ: usize = 65;
-
-/// Bytes of a row of text; a page of the real model's is one.
-const ROW_BYTES: usize = 2048;
+use crate::{Args, Model, text};
 
 /// Pages of text on which losses are compared.
 const HELD_OUT: u64 = 16;
@@ -58,16 +49,7 @@ impl Contest {
     pub(crate) fn race(&self, mechanism: Mechanism, seed: u64) -> Result<Race> {
         let Some(text) = &self.text else { return toy::race(mechanism, self.pages, seed) };
         let model = LlamaConfig::preset("nano")?;
-        let rules = Rules {
-            version: 1,
-            netuid: NetUid(NETUID.0),
-            model: serde_json::from_str(&model.to_json())?,
-            tokenizer: "gpt2".into(),
-            sequence_length: SEQ,
-            packing: Packing::Join,
-            dataset: text.pages.index().clone(),
-            mechanism,
-        };
+        let rules = text::rules(NETUID, &model, text.pages.as_ref(), mechanism)?;
         let yardstick = block_on(text.pages.yardstick())??;
         let (page_tokens, samples, batch_rows, encoding) = (text.page_tokens, 25, 2, Encoding::Int8);
         Ok(Race {
@@ -92,7 +74,7 @@ impl Contest {
             }
             Some(text) => {
                 let defaults = TrainOptions::default();
-                let steps = u64::from(self.pages) * u64::from(text.page_tokens) / (2 * (SEQ as u64 - 1));
+                let steps = u64::from(self.pages) * u64::from(text.page_tokens) / (2 * (text::SEQ as u64 - 1));
                 let decay = if speed.decays { Decay::Cosine { steps, floor: 0.1 } } else { Decay::Constant };
                 let options = TrainOptions { lr: defaults.lr * speed.rate, decay, threads: text.threads, ..defaults };
                 Box::new(TextContestant { pages: text.pages.clone(), options })
@@ -103,12 +85,7 @@ impl Contest {
 
 impl Text {
     fn open(args: &Args) -> Result<Self> {
-        let recipe = Recipe { tokenizer: Tokenizer::find("gpt2")?, packing: Packing::Join, seq: SEQ };
-        let corpus = CorpusOptions { rows_per_page: 1, row_bytes: ROW_BYTES, ..CorpusOptions::default() };
-        let source = SourceOptions { corpus, ..SourceOptions::default() };
-        let options = PageOptions { source, ..PageOptions::new(recipe) };
-        let name = format!("dir:{}", args.text.display());
-        let pages: Arc<dyn Pages> = bistro_pages::open(&name, &options).context("the text")?;
+        let pages = text::open(&args.text)?;
         let pages = Arc::new(HeldOut::new(pages, HELD_OUT)?);
         let page_tokens = (block_on(pages.yardstick())??.targets() as u64 / HELD_OUT) as u32;
         Ok(Self { pages, page_tokens, threads: args.threads })
@@ -132,15 +109,6 @@ impl Build for TextContestant {
     }
 
     fn learner(&self, rules: &Rules) -> Result<Box<dyn Learner>, PortError> {
-        let build = || -> Result<LlamaLearner> {
-            let config = LlamaConfig::from_json(&rules.model.to_string())?;
-            Ok(LlamaLearner::init(config, 1, device::parse("cpu")?, self.options.clone())?)
-        };
-        let learner = build().map_err(|e| PortError {
-            name: "BadModel".into(),
-            message: format!("{e:#}"),
-            retry: Retry::Never,
-        })?;
-        Ok(Box::new(learner))
+        text::learner(rules, self.options.clone())
     }
 }

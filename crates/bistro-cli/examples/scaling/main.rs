@@ -4,6 +4,8 @@
 
 mod contestants;
 mod plot;
+#[path = "../common/text.rs"]
+mod text;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -19,6 +21,8 @@ use serde::Serialize;
 
 /// Races networks of more and more miners against one trainer alone.
 #[derive(Parser)]
+// scaling.sh sets pages, seeds and threads for `nano`; what is typed after those counts.
+#[command(args_override_self = true)]
 struct Args {
     /// What trains.
     #[arg(long, default_value = "toy")]

@@ -1,8 +1,8 @@
 //! Miners that upload what they did not train.
 
 use bistro_core::ids::{Block, Hash, Uid};
-use bistro_core::params::{Params, Tensor};
-use bistro_core::ports::{Learner as _, Neuron, Put};
+use bistro_core::params::{ModelSpec, Params, Tensor};
+use bistro_core::ports::{Neuron, Put};
 use bistro_core::protocol::{Encoding, Folder, MAX_MANIFEST_BYTES, MAX_STATED_PAGES};
 use bistro_node::leader::{self, Leader};
 use bistro_node::miner::upload::{Parcel, Statement};
@@ -11,8 +11,7 @@ use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Kind, next_block, others};
-use crate::toy::ToyLearner;
+use super::{Kind, Mining, next_block, others};
 
 /// Blocks by which a backdated copy claims to be older than it is.
 const BACKDATED: u64 = 10;
@@ -21,6 +20,7 @@ const BACKDATED: u64 = 10;
 pub(super) struct Attacker {
     kind: Kind,
     parts: Parts,
+    spec: ModelSpec,
     rng: ChaCha8Rng,
     /// The manifest that was there first.
     first: Option<Bytes>,
@@ -29,8 +29,9 @@ pub(super) struct Attacker {
 }
 
 impl Attacker {
-    pub(super) fn new(kind: Kind, parts: Parts, seed: u64) -> Self {
-        Self { kind, parts, rng: ChaCha8Rng::seed_from_u64(seed), first: None, kept: None }
+    pub(super) fn new(mining: Mining) -> Self {
+        let Mining { kind, parts, spec, seed, .. } = mining;
+        Self { kind, parts, spec, rng: ChaCha8Rng::seed_from_u64(seed), first: None, kept: None }
     }
 
     /// Attacks once a block. What fails is tried again at the next.
@@ -121,13 +122,12 @@ impl Attacker {
 
     /// Numbers up to `size`, or all of it where it is no number.
     fn random(&mut self, size: f32) -> Params {
-        let spec = ToyLearner::default().spec();
         let tensor = |(name, shape): (&String, &Vec<usize>)| {
             let count = shape.iter().product();
             let data = (0..count).map(|_| (self.rng.random::<f32>() * 2.0 - 1.0) * size).collect();
             (name.clone(), Tensor::new(shape.clone(), data))
         };
-        Params { tensors: spec.tensors.iter().map(tensor).collect() }
+        Params { tensors: self.spec.tensors.iter().map(tensor).collect() }
     }
 
     /// What the own bucket held when the work ended.
@@ -135,7 +135,7 @@ impl Attacker {
         if self.kept.is_none() {
             let own = others::manifest(&self.parts, &self.parts.identity.hotkey()).await?;
             let (manifest, _) = own.ok_or_else(|| others::missing("nothing was ever uploaded"))?;
-            self.kept = Some(others::values(&self.parts, &manifest).await?);
+            self.kept = Some(others::values(&self.parts, &self.spec, &manifest).await?);
         }
         Ok(self.kept.clone().unwrap_or_default())
     }
@@ -143,7 +143,7 @@ impl Attacker {
     /// Another miner's values times `scale`, with noise of `noise` times their size.
     async fn copied(&mut self, neurons: &[Neuron], scale: f32, noise: f32) -> Result<Params, NodeError> {
         let (manifest, _) = others::newest(&self.parts, neurons).await?;
-        let values = others::values(&self.parts, &manifest).await?;
+        let values = others::values(&self.parts, &self.spec, &manifest).await?;
         if scale.to_bits() == 1.0_f32.to_bits() && noise <= 0.0 {
             return Ok(values);
         }

@@ -13,13 +13,15 @@ mod weight_copier;
 
 use std::time::Duration;
 
+use bistro_core::params::ModelSpec;
 use bistro_core::protocol::Encoding;
+use bistro_core::rules::Rules;
 use bistro_node::{NodeError, Parts, miner};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::BLOCK_TIME;
-use crate::toy::ToyBuild;
+use crate::subject::Furnished;
 use attacker::Attacker;
 use trainer::Trainer;
 pub(crate) use weight_copier::copy_weights;
@@ -145,7 +147,11 @@ pub struct Mining {
     /// The worlds of all whose uploads it makes, itself first; empty if another one makes its uploads.
     pub group: Vec<Parts>,
     /// Pages and model.
-    pub build: ToyBuild,
+    pub build: Furnished,
+    /// The run's rules.
+    pub rules: Rules,
+    /// Names and shapes of the model's tensors.
+    pub spec: ModelSpec,
     /// Seed of its draws.
     pub seed: u64,
 }
@@ -172,7 +178,7 @@ impl Mining {
                 self.attack(stop).await
             }
             Kind::TrainedCopy | Kind::Exaggerate | Kind::Overfit | Kind::Sybil => {
-                let Some(mut trainer) = Trainer::new(self) else {
+                let Some(mut trainer) = Trainer::new(self)? else {
                     stop.cancelled().await;
                     return Ok(());
                 };
@@ -183,7 +189,7 @@ impl Mining {
     }
 
     async fn attack(self, stop: CancellationToken) -> Result<(), NodeError> {
-        let mut attacker = Attacker::new(self.kind, self.parts, self.seed);
+        let mut attacker = Attacker::new(self);
         tokio::select! { biased; () = stop.cancelled() => Ok(()), outcome = attacker.work() => outcome }
     }
 

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use bistro_core::ids::Hotkey;
-use bistro_core::params::Params;
-use bistro_core::ports::{BucketAddress, Learner as _, Neuron, PortError, ReadLimits, Retry};
+use bistro_core::params::{ModelSpec, Params};
+use bistro_core::ports::{BucketAddress, Neuron, PortError, ReadLimits, Retry};
 use bistro_core::protocol::{DeltaManifest, Folder};
 use bistro_node::{NodeError, Parts};
 use bytes::Bytes;
-
-use crate::toy::ToyLearner;
 
 /// The newest manifest of another miner: of whoever uploaded last.
 pub(super) async fn newest(parts: &Parts, neurons: &[Neuron]) -> Result<(DeltaManifest, Bytes), NodeError> {
@@ -34,13 +32,13 @@ pub(super) async fn manifest(parts: &Parts, hotkey: &Hotkey) -> Result<Option<(D
 }
 
 /// The values that `manifest` names.
-pub(super) async fn values(parts: &Parts, manifest: &DeltaManifest) -> Result<Params, NodeError> {
+pub(super) async fn values(parts: &Parts, spec: &ModelSpec, manifest: &DeltaManifest) -> Result<Params, NodeError> {
     let address = parts.chain.commitment(&manifest.hotkey).await?.unwrap_or_default();
     let bucket = BucketAddress::parse(&address).map_err(|why| missing(&why))?;
     let key = Folder::new(manifest.netuid, &manifest.hotkey).delta(manifest.block, &manifest.object);
     let limits = ReadLimits { max_bytes: manifest.size, deadline: Duration::from_mins(1), min_bytes_per_second: 1024 };
     let object = parts.public.get(&bucket, &key, limits).await?.unwrap_or_default();
-    let read = bistro_delta::decode_delta(&object, &ToyLearner::default().spec(), &manifest.into());
+    let read = bistro_delta::decode_delta(&object, spec, &manifest.into());
     Ok(read.map_err(|skip| missing(&skip.to_string()))?)
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bistro_core::ids::{Block, Hotkey, Uid};
 use bistro_core::pages::{DatasetIndex, Window, schedule};
-use bistro_core::params::{Params, Tensor};
-use bistro_core::ports::Learner as _;
+use bistro_core::params::{ModelSpec, Params, Tensor};
+use bistro_core::ports::Learner;
 use bistro_core::protocol::Encoding;
 use bistro_core::rules::{OnNewMaster, Rules};
 use bistro_node::leader::{self, Leader};
@@ -18,7 +18,7 @@ use rand::seq::IndexedRandom as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Kind, Mining, next_block, others};
-use crate::toy::{Rate, ToyBuild, ToyLearner};
+use crate::subject::Furnished;
 
 /// Uploads whose own part is remembered: one of them may be merged.
 const SENT: usize = 64;
@@ -28,9 +28,10 @@ pub(super) struct Trainer {
     kind: Kind,
     /// Where it uploads; the first hotkey's pages are those that it trains on.
     group: Vec<Parts>,
-    build: ToyBuild,
+    build: Furnished,
+    spec: ModelSpec,
     rng: ChaCha8Rng,
-    learner: ToyLearner,
+    learner: Box<dyn Learner>,
     base: Option<Master>,
     /// Numbers of the pages that each hotkey can say it trained on since its last merge.
     stated: Vec<BTreeSet<u64>>,
@@ -46,19 +47,17 @@ pub(super) struct Trainer {
 
 impl Trainer {
     /// `None` if another one makes this miner's uploads.
-    pub(super) fn new(mining: Mining) -> Option<Self> {
-        let Mining { kind, group, build, seed, .. } = mining;
-        let mut rate = Rate::default();
-        if kind == Kind::Exaggerate {
-            rate.first *= 3.0;
-        }
-        let (rng, learner) = (ChaCha8Rng::seed_from_u64(seed), ToyLearner::new(rate));
+    pub(super) fn new(mining: Mining) -> Result<Option<Self>, NodeError> {
+        let Mining { kind, group, build, rules, spec, seed, .. } = mining;
+        let rate = if kind == Kind::Exaggerate { 3.0 } else { 1.0 };
+        let (rng, learner) = (ChaCha8Rng::seed_from_u64(seed), build.subject.learner(&rules, rate)?);
         let stated = vec![BTreeSet::new(); group.len()];
         let (done, sent) = (stated.clone(), VecDeque::new());
-        (!group.is_empty()).then_some(Self {
+        Ok((!group.is_empty()).then_some(Self {
             kind,
             group,
             build,
+            spec,
             rng,
             learner,
             base: None,
@@ -67,7 +66,7 @@ impl Trainer {
             epochs: 0,
             trained: 0,
             sent,
-        })
+        }))
     }
 
     /// Trains without end. What fails is tried again at the next block.
@@ -122,7 +121,7 @@ impl Trainer {
         let copied = match self.kind {
             Kind::TrainedCopy => {
                 let (manifest, _) = others::newest(&parts, &metagraph.neurons).await?;
-                Some(others::values(&parts, &manifest).await?)
+                Some(others::values(&parts, &self.spec, &manifest).await?)
             }
             _ => None,
         };
@@ -142,8 +141,7 @@ impl Trainer {
 
     /// Moves on to the newest master as the miner's program does, for all hotkeys as one.
     async fn follow(&mut self, leader: &Leader, rules: &Rules) -> Result<(), NodeError> {
-        let spec = self.learner.spec();
-        let master = leader.master(&self.group[0], &spec, self.base.as_ref()).await?;
+        let master = leader.master(&self.group[0], &self.spec, self.base.as_ref()).await?;
         let steps = self.base.as_ref().and_then(|base| leader.manifest.steps_after(base.seq));
         let (Some(base), Some(steps)) = (&self.base, steps) else {
             self.learner.load(&master.params)?;
@@ -151,12 +149,12 @@ impl Trainer {
             return Ok(());
         };
         let hotkeys: Vec<Hotkey> = self.group.iter().map(|parts| parts.identity.hotkey()).collect();
-        let mut own = Params::zeros(&spec);
+        let mut own = Params::zeros(&self.spec);
         for step in steps {
             let Some(whose) = hotkeys.iter().position(|hotkey| *hotkey == step.hotkey) else { continue };
             let stated = std::mem::take(&mut self.stated[whose]);
             self.done[whose].extend(stated);
-            let taken = leader.accepted(&self.group[0], &spec, step).await?;
+            let taken = leader.accepted(&self.group[0], &self.spec, step).await?;
             let of_it = self.sent.iter().find(|(sent, _)| *sent == taken).map(|(_, own)| own);
             own = own.plus_scaled(of_it.unwrap_or(&taken), step.scale);
         }

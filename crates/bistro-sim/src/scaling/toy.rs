@@ -1,7 +1,6 @@
 //! The toy model's part in a race.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Result;
 use bistro_core::ports::{Learner, Pages, PortError, Retry};
@@ -12,8 +11,8 @@ use bistro_node::Build;
 use super::Race;
 use super::held_out::HeldOut;
 use crate::chain::NETUID;
-use crate::faults::Faults;
-use crate::toy::{self, Rate, ToyBuild, ToyLearner};
+use crate::subject::Subject as _;
+use crate::toy::{self, Rate, Toy, ToyLearner};
 
 /// Pages of the yardstick.
 const YARDSTICK: u64 = 12;
@@ -26,7 +25,7 @@ pub struct ToyContestant {
 
 impl Build for ToyContestant {
     fn pages(&self, rules: &Rules) -> Result<Arc<dyn Pages>, PortError> {
-        let whole = ToyBuild { page_time: Duration::ZERO, faults: Faults::none(), text: 0 }.pages(rules)?;
+        let whole = Toy.pages(rules, 0)?;
         let held_out = HeldOut::new(whole, YARDSTICK).map_err(|e| PortError {
             name: "BadDataset".into(),
             message: e.to_string(),
@@ -44,10 +43,7 @@ impl Build for ToyContestant {
 /// little, as one machine's are in a run that is worth sharing.
 pub fn race(mechanism: Mechanism, pages: u32, seed: u64) -> Result<Race> {
     let rules = toy::rules(NETUID, mechanism);
-    let held_out = HeldOut::new(
-        ToyBuild { page_time: Duration::ZERO, faults: Faults::none(), text: 0 }.pages(&rules)?,
-        YARDSTICK,
-    )?;
+    let held_out = HeldOut::new(Toy.pages(&rules, 0)?, YARDSTICK)?;
     // The toy's pages come with virtual time.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let yardstick = runtime.block_on(held_out.yardstick())?;
