@@ -85,8 +85,9 @@ function weightsTile(status) {
   if (weights.due_in == null) return tile('weights', 'not allowed', '', set, true);
   if (weights.due_in > 0) return tile('weights due in', count(weights.due_in), weights.due_in === 1 ? 'block' : 'blocks', set);
   if (miners.some(m => m.share > 0)) return tile('weights', 'due', '', set);
-  const early = evidence ? `nobody is paid yet: evidence ${evidence.found.toFixed(1)} of ${evidence.asked.toFixed(1)}` : 'nobody has a score yet';
-  return tile('weights', 'due', '', early);
+  const early = evidence && evidence.found < evidence.asked;
+  const why = early ? `nobody is paid yet: evidence ${evidence.found.toFixed(1)} of ${evidence.asked.toFixed(1)}` : 'nobody has a score yet';
+  return tile('weights', 'due', '', why);
 }
 
 function validatorParts(view) {
