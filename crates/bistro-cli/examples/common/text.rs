@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use async_trait::async_trait;
 use bistro_core::ids::NetUid;
+use bistro_core::pages::{DatasetIndex, PageId};
 use bistro_core::ports::{Learner, Pages, PortError, Retry};
 use bistro_core::rules::{Mechanism, Rules};
-use bistro_core::tokens::Packing;
+use bistro_core::tokens::{Packing, TokenBatch};
 use bistro_model::{LlamaConfig, LlamaLearner, TrainOptions, device};
-use bistro_pages::{CorpusOptions, PageOptions, Recipe, SourceOptions, Tokenizer};
+use bistro_pages::{CorpusOptions, PageOptions, Recipe, SourceOptions, TokenPages, Tokenizer};
 
 /// Tokens of a sequence, and one more.
 pub(crate) const SEQ: usize = 65;
@@ -24,7 +26,22 @@ pub(crate) fn open(folder: &Path) -> Result<Arc<dyn Pages>> {
     let source = SourceOptions { corpus, ..SourceOptions::default() };
     let options = PageOptions { source, ..PageOptions::new(recipe) };
     let name = format!("dir:{}", folder.display());
-    Ok(bistro_pages::open(&name, &options).context("the text")?)
+    Ok(Arc::new(Still(bistro_pages::open(&name, &options).context("the text")?)))
+}
+
+/// Pages for which everything else waits: they are cut on other threads, and which of two miners has its page first would be
+/// those threads' chance, where one seed has to decide everything.
+struct Still(Arc<TokenPages>);
+
+#[async_trait]
+impl Pages for Still {
+    fn index(&self) -> &DatasetIndex {
+        self.0.index()
+    }
+
+    async fn page(&self, page: &PageId) -> Result<TokenBatch, PortError> {
+        futures::executor::block_on(self.0.page(page))
+    }
 }
 
 /// The rules of a run of `model` on such pages.
