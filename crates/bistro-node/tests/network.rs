@@ -639,7 +639,8 @@ async fn a_second_validator_follows_and_sets_its_own_weights() {
     let first = start_validator(world.parts(key(1), dir.path()), &rules, &stop);
     let second = start_validator(world.parts(key(4), dir.path()), &rules, &stop);
     let m = start_miner(world.parts(key(2), dir.path()), 2, &stop);
-    blocks(60).await;
+    // Until both can tell who trained.
+    blocks(120).await;
     stop.cancel();
     let (first, second) = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
     m.await.unwrap().unwrap();
