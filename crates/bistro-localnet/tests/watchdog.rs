@@ -38,6 +38,8 @@ async fn a_loop_that_stands_still_ends_with_status_75() {
     let output = ended.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(75), "{said}");
-    assert!(said.contains("the loop stands still") && said.contains("waiting for a block"), "{said}");
+    // Or it was just asking who is there, which it does every few blocks.
+    let doing = ["waiting for a block", "reading the metagraph"];
+    assert!(said.contains("the loop stands still") && doing.iter().any(|doing| said.contains(doing)), "{said}");
     network.stop().await;
 }
