@@ -18,7 +18,7 @@ const POINTS: u64 = 100;
 pub struct Course {
     /// Block, and units that each neuron had earned by then as a miner, in uid order.
     pub earned: Vec<(u64, Vec<f64>)>,
-    /// Block, and loss of the newest master on the run's yardstick, nats a letter.
+    /// Block, and loss of the newest master on the run's yardstick, nats a token.
     pub loss: Vec<(u64, f64)>,
 }
 

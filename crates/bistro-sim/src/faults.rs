@@ -75,11 +75,6 @@ impl Faults {
         Self { rng: Arc::new(Mutex::new(ChaCha8Rng::seed_from_u64(seed))), share, old: Arc::default() }
     }
 
-    /// Nothing goes wrong.
-    pub fn none() -> Self {
-        Self::new(0, 0.0)
-    }
-
     fn draw(&self) -> Option<Fault> {
         let mut rng = lock(&self.rng);
         let struck = rng.random::<f64>() < self.share;

@@ -192,9 +192,8 @@ async fn outcome(
         accepted: accepted.get(&hotkey).copied().unwrap_or_default(),
         verdicts: verdicts.get(&hotkey).cloned().unwrap_or_default(),
     });
-    let first = world.subject.learner(&world.rules, 1.0)?.params()?;
-    let last = lineage.as_ref().map_or(&first, |lineage| &lineage.master.params);
-    let [loss_start, loss_end] = subject::yardstick(world.subject.as_ref(), &world.rules, [&first, last]).await?;
+    let last = lineage.as_ref().map(|lineage| &lineage.master.params);
+    let [loss_start, loss_end] = subject::first_and_last(world.subject.as_ref(), &world.rules, last).await?;
     Ok(Outcome {
         seed,
         loss_start,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 use bistro_core::ids::NetUid;
-use bistro_core::pages::{DatasetIndex, PageId};
+use bistro_core::pages::{Config, DatasetIndex, PageId};
 use bistro_core::params::{ModelSpec, Params};
 use bistro_core::ports::{Learner, Pages, PortError};
 use bistro_core::rules::{Mechanism, Rules};
@@ -88,25 +88,36 @@ pub(crate) fn spec(subject: &dyn Subject, rules: &Rules) -> Result<ModelSpec, Po
     Ok(subject.learner(rules, 1.0)?.spec())
 }
 
-/// The loss of each of `masters` on the same pages, whoever asks, nats a token.
-pub(crate) async fn yardstick<const N: usize>(
+/// The pages of `config` that begin at `rows`, in one batch.
+pub(crate) async fn batch(
+    pages: &dyn Pages,
+    config: &Config,
+    rows: impl Iterator<Item = u64>,
+) -> Result<TokenBatch, PortError> {
+    let mut all = TokenBatch::default();
+    for row in rows {
+        let page = PageId { config: config.name.clone(), split: config.split.clone(), row };
+        all.append(&pages.page(&page).await?);
+    }
+    Ok(all)
+}
+
+/// The losses of the first master and of `last` (where there is none: of the first) on the same pages, whoever asks, nats a
+/// token.
+pub(crate) async fn first_and_last(
     subject: &dyn Subject,
     rules: &Rules,
-    masters: [&Params; N],
-) -> Result<[f64; N], PortError> {
+    last: Option<&Params>,
+) -> Result<[f64; 2], PortError> {
     let pages = subject.pages(rules, 0)?;
-    let mut batch = TokenBatch::default();
-    for (config, i) in pages.index().configs.last().into_iter().flat_map(|c| (0..YARDSTICK_PAGES).map(move |i| (c, i)))
-    {
-        let row = i * (config.rows.saturating_sub(pages.index().rows_per_page) / YARDSTICK_PAGES);
-        let page = PageId { config: config.name.clone(), split: config.split.clone(), row };
-        batch.append(&pages.page(&page).await?);
+    let mut yardstick = TokenBatch::default();
+    if let Some(config) = pages.index().configs.last() {
+        let step = config.rows.saturating_sub(pages.index().rows_per_page) / YARDSTICK_PAGES;
+        yardstick = batch(pages.as_ref(), config, (0..YARDSTICK_PAGES).map(|i| i * step)).await?;
     }
     let mut learner = subject.learner(rules, 1.0)?;
-    let mut losses = [f64::NAN; N];
-    for (loss, params) in losses.iter_mut().zip(masters) {
-        learner.load(params)?;
-        *loss = learner.loss(&batch)?;
-    }
-    Ok(losses)
+    let first = learner.loss(&yardstick)?;
+    let Some(last) = last else { return Ok([first, first]) };
+    learner.load(last)?;
+    Ok([first, learner.loss(&yardstick)?])
 }

@@ -57,12 +57,18 @@ fn main() -> Result<()> {
     let subject: Arc<dyn Subject> = Arc::new(Llama::new(LlamaConfig::preset(&args.model)?, &args.text)?);
     let seeds = args.first_seed..args.first_seed.saturating_add(args.seeds);
     let jobs: Vec<(Scenario, u64)> = seeds.map(|seed| (scenario.clone(), seed)).collect();
+    eprintln!(
+        "{} seeds of {} blocks: minutes each, and nothing to be seen before the first ends",
+        jobs.len(),
+        scenario.blocks
+    );
     let mut broken = 0;
     let all = batch::with(&subject, &jobs, |i, outcome| {
         for promise in &outcome.broken {
             println!("seed {}: {promise}", jobs[i].1);
         }
         broken += usize::from(!outcome.broken.is_empty());
+        eprintln!("seed {} is done", jobs[i].1);
         Ok(())
     })?;
     if let Some(folder) = &args.report {

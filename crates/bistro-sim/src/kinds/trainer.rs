@@ -49,24 +49,14 @@ impl Trainer {
     /// `None` if another one makes this miner's uploads.
     pub(super) fn new(mining: Mining) -> Result<Option<Self>, NodeError> {
         let Mining { kind, group, build, rules, spec, seed, .. } = mining;
+        if group.is_empty() {
+            return Ok(None);
+        }
         let rate = if kind == Kind::Exaggerate { 3.0 } else { 1.0 };
         let (rng, learner) = (ChaCha8Rng::seed_from_u64(seed), build.subject.learner(&rules, rate)?);
         let stated = vec![BTreeSet::new(); group.len()];
         let (done, sent) = (stated.clone(), VecDeque::new());
-        Ok((!group.is_empty()).then_some(Self {
-            kind,
-            group,
-            build,
-            spec,
-            rng,
-            learner,
-            base: None,
-            stated,
-            done,
-            epochs: 0,
-            trained: 0,
-            sent,
-        }))
+        Ok(Some(Self { kind, group, build, spec, rng, learner, base: None, stated, done, epochs: 0, trained: 0, sent }))
     }
 
     /// Trains without end. What fails is tried again at the next block.

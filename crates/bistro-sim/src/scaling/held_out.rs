@@ -8,6 +8,8 @@ use bistro_core::pages::{DatasetIndex, PageId};
 use bistro_core::ports::{Pages, PortError};
 use bistro_core::tokens::TokenBatch;
 
+use crate::subject::batch;
+
 /// All but the last pages of each config.
 pub struct HeldOut {
     inner: Arc<dyn Pages>,
@@ -35,13 +37,9 @@ impl HeldOut {
 
     /// The pages that are held out, of the last config.
     pub async fn yardstick(&self) -> Result<TokenBatch, PortError> {
-        let mut all = TokenBatch::default();
-        for (config, page) in self.index.configs.last().into_iter().flat_map(|c| (0..self.count).map(move |i| (c, i))) {
-            let row = config.rows + page * self.index.rows_per_page;
-            let page = PageId { config: config.name.clone(), split: config.split.clone(), row };
-            all.append(&self.inner.page(&page).await?);
-        }
-        Ok(all)
+        let Some(config) = self.index.configs.last() else { return Ok(TokenBatch::default()) };
+        let rows = (0..self.count).map(|page| config.rows + page * self.index.rows_per_page);
+        batch(self.inner.as_ref(), config, rows).await
     }
 }
 
