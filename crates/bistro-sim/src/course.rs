@@ -20,6 +20,8 @@ pub struct Course {
     pub earned: Vec<(u64, Vec<f64>)>,
     /// Block, and loss of the newest master on the run's yardstick, nats a token.
     pub loss: Vec<(u64, f64)>,
+    /// Block at which the first validator's first weights were on the chain.
+    pub first_weights: Option<u64>,
 }
 
 impl Course {
@@ -43,6 +45,10 @@ impl Course {
                     // The first validator's, which is the one with the most stake where one cares.
                     Event::Measured { loss, .. } if i == 0 => {
                         self.loss.push((block.0, loss));
+                        continue;
+                    }
+                    Event::WeightsSet { .. } if i == 0 => {
+                        self.first_weights.get_or_insert(block.0);
                         continue;
                     }
                     Event::Judged(judged) if matches!(judged.verdict, Verdict::Accept(_)) => {

@@ -57,7 +57,19 @@ pub fn text(scenario: &Scenario, outcomes: &[Outcome]) -> Result<String> {
         mean(|o| o.masters as f64),
         mean(|o| o.restarts as f64)
     )?;
+    text.push_str(&first_weights(outcomes));
     Ok(text)
+}
+
+/// When anybody was paid for the first time, over all seeds.
+fn first_weights(outcomes: &[Outcome]) -> String {
+    let mut blocks: Vec<u64> = outcomes.iter().filter_map(|o| o.course.first_weights).collect();
+    blocks.sort_unstable();
+    let never = outcomes.len() - blocks.len();
+    let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return "nobody was ever paid\n".into() };
+    let median = blocks[blocks.len() / 2];
+    let but = if never == 0 { String::new() } else { format!("; never in {never} seeds") };
+    format!("first weights at block {median} (median; {first} to {last}){but}\n")
 }
 
 /// The same of a table of attackers.

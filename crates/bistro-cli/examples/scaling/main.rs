@@ -51,6 +51,10 @@ struct Args {
     /// Rule files that are raced as well, with eight miners.
     #[arg(long, value_name = "FILE")]
     rules: Vec<PathBuf>,
+    /// Trainers who trust each other, as a bound: all go on from the mean of their models after so many pages as miners
+    /// upload.
+    #[arg(long, value_delimiter = ',')]
+    trusted: Vec<usize>,
     /// Only the recommended rules and those of --rules.
     #[arg(long)]
     recommended_only: bool,
@@ -103,6 +107,11 @@ fn main() -> Result<()> {
     let start = Instant::now();
     let (plain, tuned) = lone(&args, &contest)?;
     let mut entries = vec![plain];
+    for trainers in &args.trusted {
+        let entry = trusted(&args, &contest, *trainers)?;
+        row(&entry, &entries[0], &tuned, start);
+        entries.push(entry);
+    }
     for (name, mechanism, miners) in networks(&args)? {
         let entry = network(&args, &contest, name, &mechanism, miners)?;
         row(&entry, &entries[0], &tuned, start);
@@ -184,6 +193,14 @@ fn network(args: &Args, contest: &Contest, name: String, mechanism: &Mechanism, 
     };
     let curves = args.seeds.iter().map(run).collect::<Result<_>>()?;
     Ok(Entry { name, miners, curves })
+}
+
+fn trusted(args: &Args, contest: &Contest, trainers: usize) -> Result<Entry> {
+    let mechanism = shipped("recommended")?;
+    let (build, pages) = (contest.build(Speed { rate: args.rate, decays: false }), mechanism.miner.pages_per_epoch);
+    let run = |seed: &u64| contest.race(mechanism.clone(), *seed)?.trusted(build.as_ref(), trainers, pages as u32);
+    let curves = args.seeds.iter().map(run).collect::<Result<_>>()?;
+    Ok(Entry { name: "trusted means".into(), miners: trainers, curves })
 }
 
 /// Mean share of the whole time after which the `entry` has the loss that `goal` ends with; more than 1 if some seed never has.

@@ -15,10 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bistro_core::events::Event;
 use bistro_core::ids::Hotkey;
 use bistro_core::pages::schedule;
+use bistro_core::params::Params;
+use bistro_core::ports::Learner;
 use bistro_core::protocol::Encoding;
 use bistro_core::rules::Rules;
 use bistro_core::tokens::TokenBatch;
@@ -111,20 +113,44 @@ impl Race {
 
     /// One trainer alone on random pages, without anybody who judges.
     pub fn alone(&self, build: &dyn Build) -> Result<Curve> {
-        let (pages, mut learner) = (build.pages(&self.rules)?, build.learner(&self.rules)?);
+        self.trusted(build, 1, self.pages / self.samples)
+    }
+
+    /// So many `trainers` who trust each other, each on a machine of its own: every `pages` or so all go on from the mean of
+    /// their models. Nobody judges and nobody waits, so a network of as many miners is hardly faster.
+    pub fn trusted(&self, build: &dyn Build, trainers: usize, pages: u32) -> Result<Curve> {
+        let rounds = (self.pages / self.samples / pages.max(1)).max(1);
+        let source = build.pages(&self.rules)?;
+        let learners = || (0..trainers).map(|_| Ok(Trainer { learner: build.learner(&self.rules)?, tokens: 0 }));
+        let mut trainers = learners().collect::<Result<Vec<_>>>()?;
         let mut measuring = build.learner(&self.rules)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let mut points = vec![self.point(0, measuring.loss(&self.yardstick)?)];
-        let (budget, mut trained) = (u64::from(self.page_tokens) * u64::from(self.pages), 0);
+        let budget = u64::from(self.page_tokens) * u64::from(self.pages);
+        let mut master = measuring.params()?;
         for sample in 1..=self.samples {
-            while trained < budget * u64::from(sample) / u64::from(self.samples) {
-                let page = schedule::global_page(pages.index(), &mut rng);
-                for batch in runtime.block_on(pages.page(&page))?.chunks(self.batch_rows) {
-                    trained += learner.train_step(&batch)?.tokens as u64;
+            for round in 1..=rounds {
+                let done = u64::from((sample - 1) * rounds + round);
+                let until = budget * done / u64::from(self.samples * rounds);
+                let mut mean = None;
+                for (before, trainer) in trainers.iter_mut().enumerate() {
+                    trainer.learner.load(&master)?;
+                    while trainer.tokens < until {
+                        let page = schedule::global_page(source.index(), &mut rng);
+                        for batch in runtime.block_on(source.page(&page))?.chunks(self.batch_rows) {
+                            trainer.tokens += trainer.learner.train_step(&batch)?.tokens as u64;
+                        }
+                    }
+                    let own = trainer.learner.params()?;
+                    mean = Some(match mean {
+                        None => own,
+                        Some(mean) => Params::plus_scaled(&mean, &own.minus(&mean), 1.0 / (before + 1) as f32),
+                    });
                 }
+                master = mean.context("nobody trains")?;
             }
-            measuring.load(&learner.params()?)?;
+            measuring.load(&master)?;
             points.push(self.point(sample, measuring.loss(&self.yardstick)?));
         }
         Ok(Curve { points, accepted: 0, skips: BTreeMap::new() })
@@ -138,6 +164,12 @@ impl Race {
         let runtime = builder.enable_all().start_paused(true).build()?;
         runtime.block_on(Network::new(self, build, dir.path(), miners).run())
     }
+}
+
+/// One who trains without a network, and on how many tokens so far.
+struct Trainer {
+    learner: Box<dyn Learner>,
+    tokens: u64,
 }
 
 struct Network<'a> {
