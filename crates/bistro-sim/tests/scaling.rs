@@ -41,3 +41,25 @@ fn six_miners_reach_a_lone_trainers_loss_well_before_it() {
 fn a_race_is_the_same_each_time() {
     assert_eq!(race("recommended", 2, 3), race("recommended", 2, 3));
 }
+
+/// What is published in a race's first third must not depend on how long it goes on, or a share of it says nothing.
+#[test]
+fn a_shortened_race_is_the_beginning_of_the_whole() {
+    let text = SHIPPED.iter().find(|(name, _)| *name == "recommended").unwrap().1;
+    let race = toy::race(Mechanism::from_toml(text).unwrap(), PAGES, 4).unwrap();
+    let build = contestant(6e-3);
+    let whole = race.network(&build, 2).unwrap();
+    let third = race.clone().shortened(0.3).network(&build, 2).unwrap();
+    assert_eq!(third.points[..], whole.points[..third.points.len()]);
+    assert_eq!(third.points.len(), 16);
+}
+
+/// The mean of eight models has less of the noise of single steps than one; alone, it is the plain trainer.
+#[test]
+fn trainers_who_trust_each_other_are_better_than_one() {
+    let text = SHIPPED.iter().find(|(name, _)| *name == "recommended").unwrap().1;
+    let race = toy::race(Mechanism::from_toml(text).unwrap(), PAGES, 5).unwrap();
+    let build = contestant(6e-3);
+    let (one, eight) = (race.trusted(&build, 1, 1).unwrap(), race.trusted(&build, 8, 1).unwrap());
+    assert!(eight.end() < one.end() - 0.02, "{} against {}", eight.end(), one.end());
+}

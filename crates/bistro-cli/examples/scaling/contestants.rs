@@ -51,7 +51,8 @@ impl Contest {
         let model = LlamaConfig::preset("nano")?;
         let rules = text::rules(NETUID, &model, text.pages.as_ref(), mechanism)?;
         let yardstick = block_on(text.pages.yardstick())??;
-        let (page_tokens, samples, batch_rows, encoding) = (text.page_tokens, 25, 2, Encoding::Int8);
+        let samples = (self.pages / 10).max(25);
+        let (page_tokens, batch_rows, encoding) = (text.page_tokens, 2, Encoding::Int8);
         Ok(Race {
             rules,
             page_tokens,

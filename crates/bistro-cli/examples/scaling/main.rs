@@ -8,7 +8,7 @@ mod plot;
 mod text;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -17,7 +17,7 @@ use bistro_core::rules::{Mechanism, OnNewMaster, SHIPPED};
 use bistro_sim::scaling::{Curve, Race};
 use clap::{Parser, ValueEnum};
 use contestants::{Contest, Speed};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Races networks of more and more miners against one trainer alone.
 #[derive(Parser)]
@@ -36,7 +36,7 @@ struct Args {
     /// Seeds of all draws; figures are means.
     #[arg(long, value_delimiter = ',', default_value = "1,2,3")]
     seeds: Vec<u64>,
-    /// Numbers of miners under the recommended rules.
+    /// Numbers of miners under the recommended rules; 0 for none.
     #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16")]
     miners: Vec<usize>,
     /// Learning rates at which the lone trainer is tuned, as multiples of its own; each constant and decayed.
@@ -45,6 +45,9 @@ struct Args {
     /// The miners' learning rate, as a multiple of the lone trainer's.
     #[arg(long, default_value_t = 2.0)]
     rate: f64,
+    /// For how much of the lone trainer's time the others race: long races need no more to be decided.
+    #[arg(long, default_value_t = 1.0, value_parser = share)]
+    share: f64,
     /// How many times faster the validator's machine is than a miner's.
     #[arg(long, default_value_t = 1)]
     validator_speed: u32,
@@ -64,12 +67,22 @@ struct Args {
     /// Threads that compute.
     #[arg(long)]
     threads: Option<usize>,
+    /// Curves of other calls, written by their --json: races of the same length and seeds can be run side by side.
+    #[arg(long, value_name = "FILE")]
+    add: Vec<PathBuf>,
     /// Writes all curves.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Writes an SVG of the mean curves.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| *share > 0.0 && *share <= 1.0)
+        .ok_or_else(|| "a share is above 0, and 1 at most".into())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -84,7 +97,7 @@ enum Model {
 const OTHERS: usize = 8;
 
 /// A contestant over all seeds.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Entry {
     name: String,
     miners: usize,
@@ -107,6 +120,12 @@ fn main() -> Result<()> {
     let start = Instant::now();
     let (plain, tuned) = lone(&args, &contest)?;
     let mut entries = vec![plain];
+    for file in &args.add {
+        for entry in added(file, &entries[0])? {
+            row(&entry, &entries[0], &tuned, start);
+            entries.push(entry);
+        }
+    }
     for trainers in &args.trusted {
         let entry = trusted(&args, &contest, *trainers)?;
         row(&entry, &entries[0], &tuned, start);
@@ -181,14 +200,15 @@ fn networks(args: &Args) -> Result<Vec<(String, Mechanism, usize)>> {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         all.push((name, Mechanism::from_toml(&fs_err::read_to_string(file)?)?, OTHERS));
     }
-    all.extend(args.miners.iter().map(|miners| ("recommended".to_owned(), recommended.clone(), *miners)));
+    let counts = args.miners.iter().copied().filter(|miners| *miners > 0);
+    all.extend(counts.map(|miners| ("recommended".to_owned(), recommended.clone(), miners)));
     Ok(all)
 }
 
 fn network(args: &Args, contest: &Contest, name: String, mechanism: &Mechanism, miners: usize) -> Result<Entry> {
     let build = contest.build(Speed { rate: args.rate, decays: false });
     let run = |seed: &u64| -> Result<Curve> {
-        let race = contest.race(mechanism.clone(), *seed)?;
+        let race = contest.race(mechanism.clone(), *seed)?.shortened(args.share);
         Race { validator_speed: args.validator_speed.max(1), ..race }.network(build.as_ref(), miners)
     };
     let curves = args.seeds.iter().map(run).collect::<Result<_>>()?;
@@ -198,15 +218,30 @@ fn network(args: &Args, contest: &Contest, name: String, mechanism: &Mechanism, 
 fn trusted(args: &Args, contest: &Contest, trainers: usize) -> Result<Entry> {
     let mechanism = shipped("recommended")?;
     let (build, pages) = (contest.build(Speed { rate: args.rate, decays: false }), mechanism.miner.pages_per_epoch);
-    let run = |seed: &u64| contest.race(mechanism.clone(), *seed)?.trusted(build.as_ref(), trainers, pages as u32);
+    let race = |seed: &u64| Ok::<_, anyhow::Error>(contest.race(mechanism.clone(), *seed)?.shortened(args.share));
+    let run = |seed: &u64| race(seed)?.trusted(build.as_ref(), trainers, pages as u32);
     let curves = args.seeds.iter().map(run).collect::<Result<_>>()?;
     Ok(Entry { name: "trusted means".into(), miners: trainers, curves })
+}
+
+/// Networks that another call raced against the same trainer.
+fn added(file: &Path, plain: &Entry) -> Result<Vec<Entry>> {
+    let mut entries: Vec<Entry> = serde_json::from_slice(&fs_err::read(file)?)?;
+    let same = entries.first().is_some_and(|first| first.curves == plain.curves);
+    anyhow::ensure!(
+        same,
+        "{}: raced against another trainer; pages, seeds and model have to be the same",
+        file.display()
+    );
+    entries.retain(|entry| entry.miners > 0);
+    Ok(entries)
 }
 
 /// Mean share of the whole time after which the `entry` has the loss that `goal` ends with; more than 1 if some seed never has.
 fn time(entry: &Entry, goal: &Entry) -> f64 {
     let whole = |curve: &Curve| curve.points.last().map_or(1.0, |point| point.pages);
-    entry.mean(|i, curve| curve.reaches(goal.curves[i].end()).map_or(f64::INFINITY, |pages| pages / whole(curve)))
+    let share = |goal: &Curve, curve: &Curve| curve.reaches(goal.end()).map(|pages| pages / whole(goal));
+    entry.mean(|i, curve| share(&goal.curves[i], curve).unwrap_or(f64::INFINITY))
 }
 
 fn row(entry: &Entry, plain: &Entry, tuned: &Entry, start: Instant) {

@@ -56,23 +56,25 @@ fn main() -> Result<()> {
     scenario.blocks = args.blocks.unwrap_or(scenario.blocks);
     let subject: Arc<dyn Subject> = Arc::new(Llama::new(LlamaConfig::preset(&args.model)?, &args.text)?);
     let seeds = args.first_seed..args.first_seed.saturating_add(args.seeds);
-    let jobs: Vec<(Scenario, u64)> = seeds.map(|seed| (scenario.clone(), seed)).collect();
-    eprintln!(
-        "{} seeds of {} blocks: minutes each, and nothing to be seen before the first ends",
-        jobs.len(),
-        scenario.blocks
-    );
+    let jobs: Vec<(Scenario, u64)> = seeds.clone().map(|seed| (scenario.clone(), seed)).collect();
+    let blocks = scenario.blocks;
+    eprintln!("seeds {seeds:?}, {blocks} blocks each: minutes a seed, and nothing to be seen before the first ends");
     let mut broken = 0;
     let all = batch::with(&subject, &jobs, |i, outcome| {
+        let seed = jobs[i].1;
         for promise in &outcome.broken {
-            println!("seed {}: {promise}", jobs[i].1);
+            println!("seed {seed}: {promise}");
         }
-        broken += usize::from(!outcome.broken.is_empty());
-        eprintln!("seed {} is done", jobs[i].1);
+        if !outcome.broken.is_empty() {
+            println!("  again: the same command with --first-seed {seed} --seeds 1");
+            broken += 1;
+        }
+        eprintln!("seed {seed} is done");
         Ok(())
     })?;
     if let Some(folder) = &args.report {
         report::write(folder, &scenario, &all)?;
+        eprintln!("report: {}", folder.join("index.html").display());
     }
     print!("{}", report::text(&scenario, &all)?);
     anyhow::ensure!(broken == 0, "{broken} of {} seeds broke a promise", jobs.len());

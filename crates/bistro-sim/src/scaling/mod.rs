@@ -1,6 +1,7 @@
 //! How much faster a network trains than one trainer alone: the loss of the master against virtual time, for any model.
 //!
-//! - this file: a race of a network, and of one plain trainer without a validator.
+//! - this file: a race of a network.
+//! - `trainers`: those who race it: one plain trainer, or several who trust each other, without a validator.
 //! - [`paced`]: computing that takes virtual time.
 //! - [`held_out`]: pages that losses are compared on.
 //! - [`toy`]: the toy model's part in it.
@@ -8,6 +9,7 @@
 pub mod held_out;
 pub mod paced;
 pub mod toy;
+mod trainers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,20 +17,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bistro_core::events::Event;
 use bistro_core::ids::Hotkey;
-use bistro_core::pages::schedule;
-use bistro_core::params::Params;
-use bistro_core::ports::Learner;
 use bistro_core::protocol::Encoding;
 use bistro_core::rules::Rules;
 use bistro_core::tokens::TokenBatch;
 use bistro_node::{Build, NodeError, Parts, leader, log, miner, validator};
 use bistro_storage::fake::FakeBuckets;
-use rand::SeedableRng as _;
-use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{FakeIdentity, NETUID, Pace, SimChain, VirtualClock};
@@ -62,7 +59,7 @@ pub struct Race {
 }
 
 /// A loss on the way.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Virtual time, in pages that one trainer would have trained on by then.
     pub pages: f64,
@@ -71,7 +68,7 @@ pub struct Point {
 }
 
 /// The way of one contestant.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
     /// From the beginning on, in equal steps of time.
     pub points: Vec<Point>,
@@ -111,49 +108,11 @@ impl Race {
         Point { pages: f64::from(self.pages) * f64::from(sample) / f64::from(self.samples), loss }
     }
 
-    /// One trainer alone on random pages, without anybody who judges.
-    pub fn alone(&self, build: &dyn Build) -> Result<Curve> {
-        self.trusted(build, 1, self.pages / self.samples)
-    }
-
-    /// So many `trainers` who trust each other, each on a machine of its own: every `pages` or so all go on from the mean of
-    /// their models. Nobody judges and nobody waits, so a network of as many miners is hardly faster.
-    pub fn trusted(&self, build: &dyn Build, trainers: usize, pages: u32) -> Result<Curve> {
-        let rounds = (self.pages / self.samples / pages.max(1)).max(1);
-        let source = build.pages(&self.rules)?;
-        let learners = || (0..trainers).map(|_| Ok(Trainer { learner: build.learner(&self.rules)?, tokens: 0 }));
-        let mut trainers = learners().collect::<Result<Vec<_>>>()?;
-        let mut measuring = build.learner(&self.rules)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut points = vec![self.point(0, measuring.loss(&self.yardstick)?)];
-        let budget = u64::from(self.page_tokens) * u64::from(self.pages);
-        let mut master = measuring.params()?;
-        for sample in 1..=self.samples {
-            for round in 1..=rounds {
-                let done = u64::from((sample - 1) * rounds + round);
-                let until = budget * done / u64::from(self.samples * rounds);
-                let mut mean = None;
-                for (before, trainer) in trainers.iter_mut().enumerate() {
-                    trainer.learner.load(&master)?;
-                    while trainer.tokens < until {
-                        let page = schedule::global_page(source.index(), &mut rng);
-                        for batch in runtime.block_on(source.page(&page))?.chunks(self.batch_rows) {
-                            trainer.tokens += trainer.learner.train_step(&batch)?.tokens as u64;
-                        }
-                    }
-                    let own = trainer.learner.params()?;
-                    mean = Some(match mean {
-                        None => own,
-                        Some(mean) => Params::plus_scaled(&mean, &own.minus(&mean), 1.0 / (before + 1) as f32),
-                    });
-                }
-                master = mean.context("nobody trains")?;
-            }
-            measuring.load(&master)?;
-            points.push(self.point(sample, measuring.loss(&self.yardstick)?));
-        }
-        Ok(Curve { points, accepted: 0, skips: BTreeMap::new() })
+    /// The same for a `share` of the time, with as many samples in it.
+    #[must_use]
+    pub fn shortened(self, share: f64) -> Self {
+        let part = |whole: u32| ((f64::from(whole) * share).round() as u32).max(1);
+        Self { pages: part(self.pages), samples: part(self.samples), ..self }
     }
 
     /// One validator and so many `miners`, each on a machine as fast as the lone trainer's.
@@ -164,12 +123,6 @@ impl Race {
         let runtime = builder.enable_all().start_paused(true).build()?;
         runtime.block_on(Network::new(self, build, dir.path(), miners).run())
     }
-}
-
-/// One who trains without a network, and on how many tokens so far.
-struct Trainer {
-    learner: Box<dyn Learner>,
-    tokens: u64,
 }
 
 struct Network<'a> {
