@@ -218,8 +218,10 @@ fn network(args: &Args, contest: &Contest, name: String, mechanism: &Mechanism, 
 fn trusted(args: &Args, contest: &Contest, trainers: usize) -> Result<Entry> {
     let mechanism = shipped("recommended")?;
     let (build, pages) = (contest.build(Speed { rate: args.rate, decays: false }), mechanism.miner.pages_per_epoch);
-    let race = |seed: &u64| Ok::<_, anyhow::Error>(contest.race(mechanism.clone(), *seed)?.shortened(args.share));
-    let run = |seed: &u64| race(seed)?.trusted(build.as_ref(), trainers, pages as u32);
+    let run = |seed: &u64| -> Result<Curve> {
+        let race = contest.race(mechanism.clone(), *seed)?.shortened(args.share);
+        race.trusted(build.as_ref(), trainers, pages as u32)
+    };
     let curves = args.seeds.iter().map(run).collect::<Result<_>>()?;
     Ok(Entry { name: "trusted means".into(), miners: trainers, curves })
 }

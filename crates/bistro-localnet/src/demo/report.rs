@@ -122,17 +122,21 @@ impl Report {
         demand(end.is_some_and(|end| end < target), format!("the global loss is {}, not below {target}", show(end)));
         demand(self.lineage_ok, "the published deltas do not lead to the published master".to_owned());
         demand(self.log_ok, "the validator's log does not follow from itself".to_owned());
-        let nobody = self.miners.iter().all(|miner| miner.mean_weight <= 0.0);
+        let nobody = self.miners.iter().all(|miner| miner.weight <= 0.0);
+        // The log says what was sent, and only the chain what arrived.
+        demand(
+            !nobody,
+            "no miner has a weight on the chain: if few deltas were accepted, try a longer --duration".to_owned(),
+        );
         for miner in &self.miners {
             let uid = miner.uid;
             if miner.kind == "honest" {
                 demand(miner.accepted > 0, format!("no delta of the honest miner {uid} was accepted"));
-                let weightless = format!("the honest miner {uid} never had a weight on the chain");
-                let short = if nobody { ": too few deltas to tell who trained; try a longer --duration" } else { "" };
-                demand(miner.mean_weight > 0.0, weightless + short);
+                demand(miner.mean_weight > 0.0, format!("the honest miner {uid} was never given a weight"));
             } else {
                 demand(miner.accepted == 0, format!("poison of miner {uid} was accepted"));
-                demand(miner.mean_weight <= 0.0, format!("the poisoner {uid} had a weight on the chain"));
+                demand(miner.weight <= 0.0, format!("the poisoner {uid} has weight on the chain"));
+                demand(miner.mean_weight <= 0.0, format!("the poisoner {uid} was given a weight"));
                 for reason in [Reason::NotFinite, Reason::NormTooLarge] {
                     let seen = miner.skipped.contains_key(&reason.name());
                     demand(seen, format!("the poisoner {uid} was never skipped for {}", reason.name()));

@@ -47,7 +47,8 @@ impl Race {
     /// So many `trainers` who trust each other, each on a machine of its own: every `pages` or so all go on from the mean of
     /// their models. Nobody judges and nobody waits, so a network of as many miners is hardly faster.
     pub fn trusted(&self, build: &dyn Build, trainers: usize, pages: u32) -> Result<Curve> {
-        let rounds = self.samples * (self.pages / self.samples / pages.max(1)).max(1);
+        let each = (self.pages / self.samples / pages.max(1)).max(1);
+        let rounds = self.samples * each;
         let source = build.pages(&self.rules)?;
         let learners = || (0..trainers).map(|_| Ok(Trainer { learner: build.learner(&self.rules)?, tokens: 0 }));
         let mut trainers = learners().collect::<Result<Vec<_>>>()?;
@@ -73,9 +74,9 @@ impl Race {
                 });
             }
             master = mean.context("nobody trains")?;
-            if round.is_multiple_of(rounds / self.samples) {
+            if round.is_multiple_of(each) {
                 measuring.load(&master)?;
-                points.push(self.point(round / (rounds / self.samples), measuring.loss(&self.yardstick)?));
+                points.push(self.point(round / each, measuring.loss(&self.yardstick)?));
             }
         }
         Ok(Curve { points, accepted: 0, skips: BTreeMap::new() })
