@@ -67,7 +67,7 @@ fn first_weights(outcomes: &[Outcome]) -> String {
     blocks.sort_unstable();
     let never = outcomes.len() - blocks.len();
     let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return "nobody was ever paid\n".into() };
-    let median = blocks[blocks.len() / 2];
+    let median = u64::midpoint(blocks[(blocks.len() - 1) / 2], blocks[blocks.len() / 2]);
     let but = if never == 0 { String::new() } else { format!("; never in {never} seeds") };
     format!("first weights at block {median} (median; {first} to {last}){but}\n")
 }

@@ -67,6 +67,10 @@ struct Args {
     /// Threads that compute.
     #[arg(long)]
     threads: Option<usize>,
+    /// The lone trainer's curves from another call's --json, raced over as many pages with the same seeds, instead of training
+    /// it again.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tuned", "quick"])]
+    lone: Option<PathBuf>,
     /// Curves of other calls, written by their --json: races of the same length and seeds can be run side by side.
     #[arg(long, value_name = "FILE")]
     add: Vec<PathBuf>,
@@ -118,7 +122,14 @@ fn main() -> Result<()> {
     }
     let contest = Contest::new(&args)?;
     let start = Instant::now();
-    let (plain, tuned) = lone(&args, &contest)?;
+    let (plain, tuned) = match &args.lone {
+        Some(file) => kept(&args, file)?,
+        None => lone(&args, &contest)?,
+    };
+    println!(
+        "\n| rules | miners | time to the plain trainer's loss | to the tuned one's | loss in the end | accepted |"
+    );
+    println!("|---|---|---|---|---|---|");
     let mut entries = vec![plain];
     for file in &args.add {
         for entry in added(file, &entries[0])? {
@@ -159,14 +170,29 @@ fn lone(args: &Args, contest: &Contest) -> Result<(Entry, Entry)> {
     }
     let plain = runs[0].1.clone();
     let best = runs.into_iter().min_by(|a, b| end(&a.1).total_cmp(&end(&b.1))).context("a trainer")?;
-    println!(
-        "\n| rules | miners | time to the plain trainer's loss | to the tuned one's | loss in the end | accepted |"
-    );
-    println!("|---|---|---|---|---|---|");
     Ok((
         Entry { name: "one trainer alone".into(), miners: 0, curves: plain },
         Entry { name: "one trainer alone, tuned".into(), miners: 0, curves: best.1 },
     ))
+}
+
+/// The same from a file that an earlier call wrote.
+fn kept(args: &Args, file: &Path) -> Result<(Entry, Entry)> {
+    let mut entries: Vec<Entry> = serde_json::from_slice(&fs_err::read(file)?)?;
+    let (tuned, plain) = (entries.pop(), entries.into_iter().next());
+    let (plain, tuned) = plain.zip(tuned).with_context(|| format!("{}: no curves", file.display()))?;
+    let same = |entry: &Entry| {
+        let pages = f64::from(args.pages);
+        let whole = |curve: &Curve| curve.points.last().is_some_and(|point| (point.pages - pages).abs() < 0.5);
+        entry.miners == 0 && entry.curves.len() == args.seeds.len() && entry.curves.iter().all(whole)
+    };
+    anyhow::ensure!(
+        same(&plain) && same(&tuned),
+        "{}: not a lone trainer over {} pages with as many seeds",
+        file.display(),
+        args.pages
+    );
+    Ok((plain, tuned))
 }
 
 fn end(curves: &[Curve]) -> f64 {
@@ -268,5 +294,6 @@ fn result(args: &Args, entries: &[Entry]) {
         let (to_plain, to_tuned) = (time(entry, plain), time(entry, tuned));
         let _ = write!(line, " time_{0}={to_plain:.3} time_{0}_tuned={to_tuned:.3}", entry.miners);
     }
-    println!("{line} pages={} seeds={}", args.pages, args.seeds.len());
+    let share = if args.share < 1.0 { format!(" share={}", args.share) } else { String::new() };
+    println!("{line} pages={}{share} seeds={}", args.pages, args.seeds.len());
 }
