@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use bistro_core::rules::{Mechanism, SHIPPED};
-use bistro_sim::scaling::Curve;
+use bistro_sim::scaling::Race;
 use bistro_sim::scaling::toy::{self, ToyContestant};
 use bistro_sim::toy::Rate;
 
@@ -13,12 +13,10 @@ fn contestant(rate: f32) -> ToyContestant {
     ToyContestant { rate: Rate { first: rate, cosine_steps: 0 } }
 }
 
-/// One trainer alone, and a network under the shipped rules of that name, at the same learning rate.
-fn race(rules: &str, miners: usize, seed: u64) -> (Curve, Curve) {
-    let text = SHIPPED.iter().find(|(name, _)| *name == rules).unwrap().1;
-    let race = toy::race(Mechanism::from_toml(text).unwrap(), PAGES, seed).unwrap();
-    let build = contestant(6e-3);
-    (race.alone(&build).unwrap(), race.network(&build, miners).unwrap())
+/// A race under the recommended rules.
+fn recommended(seed: u64) -> Race {
+    let text = SHIPPED.iter().find(|(name, _)| *name == "recommended").unwrap().1;
+    toy::race(Mechanism::from_toml(text).unwrap(), PAGES, seed).unwrap()
 }
 
 /// 0.66 to 0.83 of its time over eight seeds, 0.71 in the mean: with six miners the validator's time is what limits them, and the
@@ -26,9 +24,8 @@ fn race(rules: &str, miners: usize, seed: u64) -> (Curve, Curve) {
 /// twice that.
 #[test]
 fn six_miners_reach_a_lone_trainers_loss_well_before_it() {
-    let text = SHIPPED.iter().find(|(name, _)| *name == "recommended").unwrap().1;
     for seed in [1, 2] {
-        let race = toy::race(Mechanism::from_toml(text).unwrap(), PAGES, seed).unwrap();
+        let race = recommended(seed);
         let alone = [6e-3, 12e-3].map(|rate| race.alone(&contestant(rate)).unwrap().end());
         let network = race.network(&contestant(12e-3), 6).unwrap();
         let time = network.reaches(alone[0].min(alone[1])).map_or(f64::INFINITY, |pages| pages / f64::from(PAGES));
@@ -38,14 +35,15 @@ fn six_miners_reach_a_lone_trainers_loss_well_before_it() {
 
 #[test]
 fn a_race_is_the_same_each_time() {
-    assert_eq!(race("recommended", 2, 3), race("recommended", 2, 3));
+    let build = contestant(6e-3);
+    let both = || (recommended(3).alone(&build).unwrap(), recommended(3).network(&build, 2).unwrap());
+    assert_eq!(both(), both());
 }
 
 /// What is published in a race's first third must not depend on how long it goes on, or a share of it says nothing.
 #[test]
 fn a_shortened_race_is_the_beginning_of_the_whole() {
-    let text = SHIPPED.iter().find(|(name, _)| *name == "recommended").unwrap().1;
-    let race = toy::race(Mechanism::from_toml(text).unwrap(), PAGES, 4).unwrap();
+    let race = recommended(4);
     let build = contestant(6e-3);
     let whole = race.network(&build, 2).unwrap();
     let third = race.clone().shortened(0.3).network(&build, 2).unwrap();
@@ -56,8 +54,7 @@ fn a_shortened_race_is_the_beginning_of_the_whole() {
 /// The mean of eight models has less of the noise of single steps than one; alone, it is the plain trainer.
 #[test]
 fn trainers_who_trust_each_other_are_better_than_one() {
-    let text = SHIPPED.iter().find(|(name, _)| *name == "recommended").unwrap().1;
-    let race = toy::race(Mechanism::from_toml(text).unwrap(), PAGES, 5).unwrap();
+    let race = recommended(5);
     let build = contestant(6e-3);
     let (one, eight) = (race.trusted(&build, 1, 1).unwrap(), race.trusted(&build, 8, 1).unwrap());
     assert!(eight.end() < one.end() - 0.02, "{} against {}", eight.end(), one.end());
