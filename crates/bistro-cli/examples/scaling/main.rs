@@ -4,11 +4,12 @@
 
 mod contestants;
 mod plot;
+mod races;
 #[path = "../common/text.rs"]
 mod text;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -17,6 +18,7 @@ use bistro_core::rules::{Mechanism, OnNewMaster, SHIPPED};
 use bistro_sim::scaling::{Curve, Race};
 use clap::{Parser, ValueEnum};
 use contestants::{Contest, Speed};
+use races::{Entry, Races};
 use serde::{Deserialize, Serialize};
 
 /// Races networks of more and more miners against one trainer alone.
@@ -89,7 +91,8 @@ fn share(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "a share is above 0, and 1 at most".into())
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Model {
     /// The simulator's toy.
     Toy,
@@ -100,20 +103,6 @@ enum Model {
 /// Miners of all rules but the recommended ones.
 const OTHERS: usize = 8;
 
-/// A contestant over all seeds.
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    name: String,
-    miners: usize,
-    curves: Vec<Curve>,
-}
-
-impl Entry {
-    fn mean(&self, of: impl Fn(usize, &Curve) -> f64) -> f64 {
-        self.curves.iter().enumerate().map(|(i, curve)| of(i, curve)).sum::<f64>() / self.curves.len() as f64
-    }
-}
-
 fn main() -> Result<()> {
     bistro_model::mkl::keep();
     let mut args = Args::parse();
@@ -122,39 +111,34 @@ fn main() -> Result<()> {
     }
     let contest = Contest::new(&args)?;
     let start = Instant::now();
-    let (plain, tuned) = match &args.lone {
-        Some(file) => kept(&args, file)?,
+    let alone = match &args.lone {
+        Some(file) => Races::read(file, &args).map(|races| (races.plain, races.tuned))?,
         None => lone(&args, &contest)?,
     };
     println!(
         "\n| rules | miners | time to the plain trainer's loss | to the tuned one's | loss in the end | accepted |"
     );
     println!("|---|---|---|---|---|---|");
-    let mut entries = vec![plain];
+    let mut races = Races::new(&args, alone);
     for file in &args.add {
-        for entry in added(file, &entries[0])? {
-            row(&entry, &entries[0], &tuned, start);
-            entries.push(entry);
-        }
+        races.added(file, &args)?.into_iter().for_each(|entry| races.add(entry));
     }
     for trainers in &args.trusted {
-        let entry = trusted(&args, &contest, *trainers)?;
-        row(&entry, &entries[0], &tuned, start);
-        entries.push(entry);
+        races.add(trusted(&args, &contest, *trainers)?);
     }
     for (name, mechanism, miners) in networks(&args)? {
         let entry = network(&args, &contest, name, &mechanism, miners)?;
-        row(&entry, &entries[0], &tuned, start);
-        entries.push(entry);
+        let skips: Vec<_> = entry.curves.iter().map(|curve| &curve.skips).collect();
+        eprintln!("{} s, skips {skips:?}", start.elapsed().as_secs());
+        races.add(entry);
     }
-    entries.push(tuned);
     if let Some(file) = &args.json {
-        fs_err::write(file, serde_json::to_vec(&entries)?)?;
+        races.write(file)?;
     }
     if let Some(file) = &args.plot {
-        fs_err::write(file, plot::svg(&entries))?;
+        fs_err::write(file, plot::svg(&races.entries()))?;
     }
-    result(&args, &entries);
+    result(&args, &races);
     Ok(())
 }
 
@@ -174,25 +158,6 @@ fn lone(args: &Args, contest: &Contest) -> Result<(Entry, Entry)> {
         Entry { name: "one trainer alone".into(), miners: 0, curves: plain },
         Entry { name: "one trainer alone, tuned".into(), miners: 0, curves: best.1 },
     ))
-}
-
-/// The same from a file that an earlier call wrote.
-fn kept(args: &Args, file: &Path) -> Result<(Entry, Entry)> {
-    let mut entries: Vec<Entry> = serde_json::from_slice(&fs_err::read(file)?)?;
-    let (tuned, plain) = (entries.pop(), entries.into_iter().next());
-    let (plain, tuned) = plain.zip(tuned).with_context(|| format!("{}: no curves", file.display()))?;
-    let same = |entry: &Entry| {
-        let pages = f64::from(args.pages);
-        let whole = |curve: &Curve| curve.points.last().is_some_and(|point| (point.pages - pages).abs() < 0.5);
-        entry.miners == 0 && entry.curves.len() == args.seeds.len() && entry.curves.iter().all(whole)
-    };
-    anyhow::ensure!(
-        same(&plain) && same(&tuned),
-        "{}: not a lone trainer over {} pages with as many seeds",
-        file.display(),
-        args.pages
-    );
-    Ok((plain, tuned))
 }
 
 fn end(curves: &[Curve]) -> f64 {
@@ -252,46 +217,10 @@ fn trusted(args: &Args, contest: &Contest, trainers: usize) -> Result<Entry> {
     Ok(Entry { name: "trusted means".into(), miners: trainers, curves })
 }
 
-/// Networks that another call raced against the same trainer.
-fn added(file: &Path, plain: &Entry) -> Result<Vec<Entry>> {
-    let mut entries: Vec<Entry> = serde_json::from_slice(&fs_err::read(file)?)?;
-    let same = entries.first().is_some_and(|first| first.curves == plain.curves);
-    anyhow::ensure!(
-        same,
-        "{}: raced against another trainer; pages, seeds and model have to be the same",
-        file.display()
-    );
-    entries.retain(|entry| entry.miners > 0);
-    Ok(entries)
-}
-
-/// Mean share of the whole time after which the `entry` has the loss that `goal` ends with; more than 1 if some seed never has.
-fn time(entry: &Entry, goal: &Entry) -> f64 {
-    let whole = |curve: &Curve| curve.points.last().map_or(1.0, |point| point.pages);
-    let share = |goal: &Curve, curve: &Curve| curve.reaches(goal.end()).map(|pages| pages / whole(goal));
-    entry.mean(|i, curve| share(&goal.curves[i], curve).unwrap_or(f64::INFINITY))
-}
-
-fn row(entry: &Entry, plain: &Entry, tuned: &Entry, start: Instant) {
-    let text = |time: f64| if time.is_finite() { format!("{time:.2}") } else { "never".into() };
-    println!(
-        "| {} | {} | {} | {} | {:.4} | {:.0} |",
-        entry.name,
-        entry.miners,
-        text(time(entry, plain)),
-        text(time(entry, tuned)),
-        entry.mean(|_, curve| curve.end()),
-        entry.mean(|_, curve| curve.accepted as f64),
-    );
-    let skips: Vec<_> = entry.curves.iter().map(|curve| &curve.skips).collect();
-    eprintln!("{} s, skips {skips:?}", start.elapsed().as_secs());
-}
-
-fn result(args: &Args, entries: &[Entry]) {
-    let (Some(plain), Some(tuned)) = (entries.first(), entries.last()) else { return };
+fn result(args: &Args, races: &Races) {
     let mut line = "RESULT".to_owned();
-    for entry in entries.iter().filter(|entry| entry.name == "recommended") {
-        let (to_plain, to_tuned) = (time(entry, plain), time(entry, tuned));
+    for entry in races.networks.iter().filter(|entry| entry.name == "recommended") {
+        let (to_plain, to_tuned) = (entry.time(&races.plain), entry.time(&races.tuned));
         let _ = write!(line, " time_{0}={to_plain:.3} time_{0}_tuned={to_tuned:.3}", entry.miners);
     }
     let share = if args.share < 1.0 { format!(" share={}", args.share) } else { String::new() };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::Entry;
+use crate::races::Entry;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
@@ -16,8 +16,8 @@ const MANY: [&str; 5] = ["#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08306b"];
 const OTHERS: [&str; 5] = ["#d1592a", "#e58a3c", "#c2a33a", "#a05195", "#7a5230"];
 
 /// An SVG of the mean curves.
-pub(crate) fn svg(entries: &[Entry]) -> String {
-    let curves: Vec<Vec<(f64, f64)>> = entries.iter().map(mean).collect();
+pub(crate) fn svg(entries: &[&Entry]) -> String {
+    let curves: Vec<Vec<(f64, f64)>> = entries.iter().copied().map(mean).collect();
     let all = || curves.iter().flatten();
     let time = all().map(|(x, _)| *x).fold(0.0, f64::max);
     let lowest = all().map(|(_, y)| *y).fold(f64::INFINITY, f64::min);
