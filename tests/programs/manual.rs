@@ -1,13 +1,14 @@
-//! What is made from the flags: completions, manual pages, and this program's part of `docs/cli.md`.
+//! What is made from the flags: completions, manual pages, and a program's part of `docs/cli.md`. A test of either program.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
 use std::process::Command;
 
-const NAME: &str = "bistro-validator";
+const NAME: &str = env!("CARGO_PKG_NAME");
+const PROGRAM: &str = env!(concat!("CARGO_BIN_EXE_", env!("CARGO_PKG_NAME")));
 
 fn answer(args: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bistro-validator"));
+    let mut command = Command::new(PROGRAM);
     let output = command.env_clear().env("HOME", "/nonexistent").args(args).output().unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
