@@ -28,13 +28,16 @@ pub type Offers = watch::Sender<Option<Offer>>;
 pub async fn submit(parts: Parts, mut offers: watch::Receiver<Option<Offer>>, log: EventLog) {
     let work = async {
         while offers.changed().await.is_ok() {
-            let mut block = parts.chain.head().await.unwrap_or_default();
+            let mut block = head(&parts).await;
             while let Some(wait) = attempt(&parts, &mut offers, &log, block).await {
                 let until = Block(block.0 + wait);
                 while block < until {
                     block = match parts.chain.next_block(block).await {
                         Ok(next) => next,
-                        Err(error) => pause(&parts, &error, block).await,
+                        Err(error) => {
+                            pause(&parts, &error).await;
+                            block
+                        }
                     };
                 }
             }
@@ -44,10 +47,19 @@ pub async fn submit(parts: Parts, mut offers: watch::Receiver<Option<Offer>>, lo
 }
 
 /// Without a chain there is no clock but the wall's.
-async fn pause(parts: &Parts, error: &PortError, block: Block) -> Block {
+async fn pause(parts: &Parts, error: &PortError) {
     tracing::warn!(%error, "the chain gives no blocks; weights wait");
     parts.clock.sleep(std::time::Duration::from_secs(12)).await;
-    block
+}
+
+/// The newest block, however long the chain does not say it: what is logged has to bear its block.
+async fn head(parts: &Parts) -> Block {
+    loop {
+        match parts.chain.head().await {
+            Ok(block) => return block,
+            Err(error) => pause(parts, &error).await,
+        }
+    }
 }
 
 /// One attempt; the blocks to wait before the next, or `None` when the newest offer is set.

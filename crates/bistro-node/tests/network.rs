@@ -4,6 +4,8 @@
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +14,7 @@ use bistro_core::ids::{Block, Hash, Hotkey, Uid};
 use bistro_core::mechanism::Verdict;
 use bistro_core::pages::{PageId, schedule};
 use bistro_core::params::{Params, Tensor};
-use bistro_core::ports::{PortError, Retry};
+use bistro_core::ports::{Chain, Metagraph, PortError, Retry};
 use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
 use bistro_core::rules::Rules;
 use bistro_core::skip::Reason;
@@ -691,6 +693,60 @@ async fn an_idle_whale_does_not_stop_a_run_from_beginning() {
     stop.cancel();
     assert!(v.await.unwrap().unwrap().seq > 1);
     m.await.unwrap().unwrap();
+}
+
+/// Every other question for the newest block is answered with an error.
+struct FakeStutter {
+    chain: Arc<dyn Chain>,
+    asked: AtomicU32,
+}
+
+#[async_trait]
+impl Chain for FakeStutter {
+    async fn head(&self) -> Result<Block, PortError> {
+        if self.asked.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
+            return Err(PortError { name: "Down".into(), message: "no answer".into(), retry: Retry::Soon });
+        }
+        self.chain.head().await
+    }
+
+    async fn next_block(&self, after: Block) -> Result<Block, PortError> {
+        self.chain.next_block(after).await
+    }
+
+    async fn metagraph(&self) -> Result<Metagraph, PortError> {
+        self.chain.metagraph().await
+    }
+
+    async fn commitment(&self, hotkey: &Hotkey) -> Result<Option<String>, PortError> {
+        self.chain.commitment(hotkey).await
+    }
+
+    async fn commit(&self, text: &str) -> Result<(), PortError> {
+        self.chain.commit(text).await
+    }
+
+    async fn set_weights(&self, weights: &[(Uid, u16)]) -> Result<(), PortError> {
+        self.chain.set_weights(weights).await
+    }
+}
+
+/// Where the chain did not say its newest block, the log said that weights were set in block 0.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn weights_are_not_logged_of_block_0() {
+    let (dir, world, rules, stop) = stage(2, "readme");
+    let mut parts = world.parts(key(1), dir.path());
+    parts.chain = Arc::new(FakeStutter { chain: parts.chain, asked: AtomicU32::new(0) });
+    let v = start_validator(parts, &rules, &stop);
+    let m = start_miner(world.parts(key(2), dir.path()), 2, &stop);
+    blocks(120).await;
+    stop.cancel();
+    v.await.unwrap().unwrap();
+    m.await.unwrap().unwrap();
+    let (records, _) = log::read(&dir.path().join("bucket-1/log")).unwrap();
+    let set: Vec<_> = records.iter().filter(|record| matches!(record.event, Event::WeightsSet { .. })).collect();
+    assert!(set.len() > 3, "{}", set.len());
+    assert!(set.iter().all(|record| record.block > Block(0)), "{set:#?}");
 }
 
 /// Somebody waits at a terminal for it, or a machine shuts down.

@@ -4,13 +4,13 @@
 //! - no manifest is without its object (P5);
 //! - no weight goes to a hotkey that its validator had not judged by then (P4), nor, where pay is by improvement, to one of
 //!   which it had accepted nothing;
-//! - every verdict, score and weight follows from the numbers in the log (P7);
+//! - every verdict, score and weight follows from the numbers in the log, and what it says of weights bears a block of their time (P7);
 //! - honest programs end only when they are told to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bistro_core::events::{Event, Record};
-use bistro_core::ids::{Hash, Hotkey};
+use bistro_core::ids::{Block, Hash, Hotkey};
 use bistro_core::mechanism::{PayRules, Verdict};
 use bistro_core::protocol::{DeltaManifest, Folder, Signed};
 use bistro_node::audit::{self, Lineage};
@@ -19,6 +19,9 @@ use bistro_node::{log, replay};
 use crate::chain::{FakeIdentity, NETUID};
 use crate::kinds::Kind;
 use crate::run::World;
+
+/// Blocks by which two of a validator's tasks may see different heads: a reorganisation takes back some, and waiting for the chain takes a while.
+const BACK: u64 = 16;
 
 /// An observer's notes.
 #[derive(Debug, Default)]
@@ -61,6 +64,9 @@ impl Watch {
         let logs: BTreeMap<Hotkey, Vec<Record>> =
             world.validators.iter().map(|hotkey| (*hotkey, records(world, hotkey))).collect();
         self.weights(world, &logs);
+        for records in logs.values() {
+            self.blocks(records);
+        }
         for hotkey in &world.validators {
             self.replay(world, *hotkey);
         }
@@ -89,6 +95,23 @@ impl Watch {
             {
                 let block = submission.block;
                 self.broken.push(format!("P4: weight for {hotkey} at block {block}, who had done nothing for it"));
+            }
+        }
+    }
+
+    /// What is logged of weights bears a block of its time, and not one from before the verdict that gave them.
+    fn blocks(&mut self, records: &[Record]) {
+        let mut judged = Block::default();
+        for record in records {
+            match record.event {
+                Event::Judged(_) => judged = record.block,
+                Event::WeightsSet { .. } | Event::WeightsRefused { .. } if judged.since(record.block) > BACK => {
+                    let (seq, block) = (record.seq, record.block);
+                    self.broken.push(format!(
+                        "P7: record {seq}, of weights, is of block {block}, after a verdict of block {judged}"
+                    ));
+                }
+                _ => {}
             }
         }
     }
