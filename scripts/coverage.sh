@@ -30,7 +30,7 @@ run_tests() {
 share() {
     "$LLVM/llvm-cov" report "${PROGRAMS[@]}" --instr-profile "$PROFILE" --show-branch-summary=false \
         --show-region-summary=false --ignore-filename-regex='(/tests/|/tests\.rs$|/examples/)' "$ROOT/crates/$1/src" |
-        tee /dev/stderr | awk '$1 == "TOTAL" { sub("%", "", $NF); print $NF }'
+        awk '{ print | "cat >&2" } $1 == "TOTAL" { sub("%", "", $NF); print $NF }'
 }
 
 main() {

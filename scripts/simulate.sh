@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the simulator over 1000 seeds (SEEDS=N for another number) and writes its report to .bench/simulation; any other flag of
 # `bistro-localnet simulate` may follow. The exit status says whether every promise held.
-# `--model nano` (or another preset) trains that on the speeches in place of the toy: one seed, some 20 minutes of a core for the
+# `--model nano` (or another preset) trains that on the speeches in place of the toy: one seed, some 4 minutes of a core for the
 # default scenario; --text, --scenario, --seeds, --first-seed, --blocks and --report may follow.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh

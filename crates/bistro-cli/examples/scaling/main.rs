@@ -124,12 +124,13 @@ fn main() -> Result<()> {
         races.added(file, &args)?.into_iter().for_each(|entry| races.add(entry));
     }
     for trainers in &args.trusted {
-        races.add(trusted(&args, &contest, *trainers)?);
+        let entry = trusted(&args, &contest, *trainers)?;
+        tell(start, &entry);
+        races.add(entry);
     }
     for (name, mechanism, miners) in networks(&args)? {
         let entry = network(&args, &contest, name, &mechanism, miners)?;
-        let skips: Vec<_> = entry.curves.iter().map(|curve| &curve.skips).collect();
-        eprintln!("{} s, skips {skips:?}", start.elapsed().as_secs());
+        tell(start, &entry);
         races.add(entry);
     }
     if let Some(file) = &args.json {
@@ -140,6 +141,12 @@ fn main() -> Result<()> {
     }
     result(&args, &races);
     Ok(())
+}
+
+/// What a table has no room for, of a race that just ended.
+fn tell(start: Instant, entry: &Entry) {
+    let skips: Vec<_> = entry.curves.iter().map(|curve| &curve.skips).collect();
+    eprintln!("{} s, skips {skips:?}", start.elapsed().as_secs());
 }
 
 /// One trainer alone: at its own rate, and the best of all rates, constant and decayed.
