@@ -32,13 +32,10 @@ pub async fn submit(parts: Parts, mut offers: watch::Receiver<Option<Offer>>, lo
             while let Some(wait) = attempt(&parts, &mut offers, &log, block).await {
                 let until = Block(block.0 + wait);
                 while block < until {
-                    block = match parts.chain.next_block(block).await {
-                        Ok(next) => next,
-                        Err(error) => {
-                            pause(&parts, &error).await;
-                            block
-                        }
-                    };
+                    match parts.chain.next_block(block).await {
+                        Ok(next) => block = next,
+                        Err(error) => pause(&parts, &error).await,
+                    }
                 }
             }
         }

@@ -5,7 +5,6 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,11 +13,12 @@ use bistro_core::ids::{Block, Hash, Hotkey, Uid};
 use bistro_core::mechanism::Verdict;
 use bistro_core::pages::{PageId, schedule};
 use bistro_core::params::{Params, Tensor};
-use bistro_core::ports::{Chain, Metagraph, PortError, Retry};
+use bistro_core::ports::{PortError, Retry};
 use bistro_core::protocol::{DeltaManifest, Encoding, Folder, Signed};
 use bistro_core::rules::Rules;
 use bistro_core::skip::Reason;
 use bistro_node::{Build as _, NodeError, Parts, audit, judgements, leader, log, miner, validator};
+use bistro_sim::faults::{Faults, Faulty};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
@@ -695,51 +695,15 @@ async fn an_idle_whale_does_not_stop_a_run_from_beginning() {
     m.await.unwrap().unwrap();
 }
 
-/// Every other question for the newest block is answered with an error.
-struct FakeStutter {
-    chain: Arc<dyn Chain>,
-    asked: AtomicU32,
-}
-
-#[async_trait]
-impl Chain for FakeStutter {
-    async fn head(&self) -> Result<Block, PortError> {
-        if self.asked.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
-            return Err(PortError { name: "Down".into(), message: "no answer".into(), retry: Retry::Soon });
-        }
-        self.chain.head().await
-    }
-
-    async fn next_block(&self, after: Block) -> Result<Block, PortError> {
-        self.chain.next_block(after).await
-    }
-
-    async fn metagraph(&self) -> Result<Metagraph, PortError> {
-        self.chain.metagraph().await
-    }
-
-    async fn commitment(&self, hotkey: &Hotkey) -> Result<Option<String>, PortError> {
-        self.chain.commitment(hotkey).await
-    }
-
-    async fn commit(&self, text: &str) -> Result<(), PortError> {
-        self.chain.commit(text).await
-    }
-
-    async fn set_weights(&self, weights: &[(Uid, u16)]) -> Result<(), PortError> {
-        self.chain.set_weights(weights).await
-    }
-}
-
 /// Where the chain did not say its newest block, the log said that weights were set in block 0.
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn weights_are_not_logged_of_block_0() {
     let (dir, world, rules, stop) = stage(2, "readme");
     let mut parts = world.parts(key(1), dir.path());
-    parts.chain = Arc::new(FakeStutter { chain: parts.chain, asked: AtomicU32::new(0) });
+    parts.chain = Arc::new(Faulty { inner: parts.chain, faults: Faults::new(1, 0.3) });
     let v = start_validator(parts, &rules, &stop);
     let m = start_miner(world.parts(key(2), dir.path()), 2, &stop);
-    blocks(120).await;
+    blocks(240).await;
     stop.cancel();
     v.await.unwrap().unwrap();
     m.await.unwrap().unwrap();
